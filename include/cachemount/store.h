@@ -1,0 +1,413 @@
+/*
+ * store.h - libcmstore: blobs named by digest, under an index of
+ * repositories, manifests and tags, in one data folder (design §4).
+ *
+ * Threads: every function may be called from any thread. A cm_blob and a
+ * cm_upload belong to one thread at a time. Functions marked BLOCKING wait for
+ * the disk (fsync, index commit) and are not for a network thread; the others
+ * may read the index or write to the page cache, and never fsync.
+ *
+ * Visibility: a blob or manifest is reachable only through a repository that
+ * has it. Everywhere, "not in this repository" and "nowhere" are both
+ * CM_ERR_NOT_FOUND.
+ *
+ * Durability: when a BLOCKING function that writes returns 0, the effect
+ * survives kill -9 and power loss. When it fails, there is no effect.
+ */
+#ifndef CACHEMOUNT_STORE_H
+#define CACHEMOUNT_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <cachemount/cleanup.h>
+#include <cachemount/digest.h>
+#include <cachemount/error.h>
+#include <cachemount/manifest.h>
+
+struct cm_store;
+
+struct cm_store_options {
+	const char *data_dir; /* created (0700) if absent */
+	int64_t lease_ms;     /* promise of a HEAD; 0: one hour */
+	int64_t upload_ttl_ms; /* idle upload sessions; 0: 24 hours */
+	/*
+	 * A snapshot manifest that lost its tag to a newer one is swept when
+	 * nobody has pulled it for so long; 0: 24 hours. Other untagged
+	 * manifests are kept.
+	 */
+	int64_t replaced_ttl_ms;
+};
+
+/*
+ * Opens the store, creating or migrating it. Never reads all blobs, so it
+ * takes the same time whatever the store holds. Fails with CM_ERR_BUSY if
+ * another process has the folder, CM_ERR_UNSUPPORTED if a newer version wrote
+ * it, CM_ERR_CORRUPT if the index is damaged, CM_ERR_IO otherwise. Caller
+ * closes with cm_store_close().
+ */
+int cm_store_open(const struct cm_store_options *options,
+		  struct cm_store **ret, struct cm_error *err);
+
+/*
+ * Flushes access times and counters and closes. No other call may be under
+ * way, no cm_blob or cm_upload open. NULL is legal.
+ */
+void cm_store_close(struct cm_store *s);
+
+/* 0 if the store can take a write now; else the reason (BLOCKING, brief). */
+int cm_store_check_writable(struct cm_store *s, struct cm_error *err);
+
+/* ---- blobs ---------------------------------------------------------- */
+
+enum cm_encoding {
+	CM_ENCODING_IDENTITY = 0,
+	CM_ENCODING_ZSTD = 1, /* one zstd frame */
+};
+
+struct cm_blob_info {
+	struct cm_digest digest;
+	int64_t size;	     /* of the content */
+	int64_t stored_size; /* as it lies on disk */
+	enum cm_encoding encoding; /* as it lies on disk */
+};
+
+/* Looks a blob up in `repo` and leases it. */
+int cm_store_blob_stat(struct cm_store *s, const char *repo,
+		       const struct cm_digest *d, struct cm_blob_info *ret,
+		       struct cm_error *err);
+
+/*
+ * Sets `missing[i]` for each of `n` digests that `repo` does not have, and
+ * leases those it has.
+ */
+int cm_store_blobs_missing(struct cm_store *s, const char *repo,
+			   const struct cm_digest *digests, size_t n,
+			   bool *missing, struct cm_error *err);
+
+/* An open blob. It stays readable though it be deleted meanwhile. */
+struct cm_blob;
+
+/* Opens a blob of `repo` and leases it. Caller closes. */
+int cm_store_blob_open(struct cm_store *s, const char *repo,
+		       const struct cm_digest *d, struct cm_blob **ret,
+		       struct cm_error *err);
+
+/* Borrowed until the blob is closed. */
+const struct cm_blob_info *cm_blob_info(const struct cm_blob *b);
+
+/*
+ * The stored bytes (info->stored_size of them, encoded as info->encoding) of
+ * a blob that lives inside the index, borrowed until it is closed; NULL for
+ * one that lives in a file.
+ */
+const void *cm_blob_memory(const struct cm_blob *b);
+
+/*
+ * Hands over a descriptor positioned nowhere in particular, whose bytes
+ * 0 … info->stored_size are the stored bytes; -1 for a blob in memory or when
+ * taken already. The caller closes it.
+ */
+int cm_blob_take_fd(struct cm_blob *b);
+
+/*
+ * Reads content (decoded) from the running offset: the number of bytes, 0 at
+ * the end, or a negative status. Decodes at most about `len` bytes of work.
+ * Not to be mixed with cm_blob_take_fd().
+ */
+ssize_t cm_blob_read(struct cm_blob *b, void *buf, size_t len,
+		     struct cm_error *err);
+
+/*
+ * Moves the running offset forward to `offset` of the content. BLOCKING for
+ * a blob stored as zstd, which is decoded up to there.
+ */
+int cm_blob_seek(struct cm_blob *b, int64_t offset, struct cm_error *err);
+
+/* Closes; NULL is legal. */
+void cm_blob_close(struct cm_blob *b);
+
+CM_DEFINE_CLEANUP(blob, struct cm_blob, cm_blob_close);
+
+/*
+ * Tells whether an identity may pull from a repository: asked for candidates
+ * by cm_store_blob_mount().
+ */
+typedef bool (*cm_store_may_pull_fn)(void *arg, const char *repo);
+
+/*
+ * BLOCKING. Makes the blob of `from` visible in `to`, and leases it. With
+ * `from` NULL, any repository that `may_pull` allows will do (at most 64 are
+ * asked). CM_ERR_NOT_FOUND if there is none.
+ */
+int cm_store_blob_mount(struct cm_store *s, const char *from, const char *to,
+			const struct cm_digest *d,
+			cm_store_may_pull_fn may_pull, void *arg,
+			struct cm_error *err);
+
+/*
+ * BLOCKING. Takes the blob out of `repo`; the bytes go when no repository has
+ * it. CM_ERR_PRECONDITION if a manifest of `repo` names it.
+ */
+int cm_store_blob_delete(struct cm_store *s, const char *repo,
+			 const struct cm_digest *d, struct cm_error *err);
+
+/*
+ * BLOCKING. Reads the stored bytes again and hashes them. A blob that fails
+ * moves to quarantine, reads as absent from then on, and CM_ERR_CORRUPT is
+ * returned.
+ */
+int cm_store_blob_verify(struct cm_store *s, const char *repo,
+			 const struct cm_digest *d, struct cm_error *err);
+
+/* ---- uploads -------------------------------------------------------- */
+
+#define CM_UPLOAD_ID_SIZE 33 /* 128 random bits as hex, and a NUL */
+
+struct cm_upload;
+
+/*
+ * BLOCKING. Starts a session in `repo` (created if new) that survives a
+ * restart. Writes its id.
+ */
+int cm_upload_begin(struct cm_store *s, const char *repo,
+		    char ret_id[static CM_UPLOAD_ID_SIZE],
+		    struct cm_error *err);
+
+/*
+ * Opens a session to write to or ask. CM_ERR_BUSY while another request has
+ * it open. Caller closes. May read the partial upload again to restore the
+ * running hash, once after a restart.
+ */
+int cm_upload_open(struct cm_store *s, const char *repo, const char *id,
+		   struct cm_upload **ret, struct cm_error *err);
+
+/* An upload without a session: one request, gone if closed uncommitted. */
+int cm_upload_open_single(struct cm_store *s, const char *repo,
+			  struct cm_upload **ret, struct cm_error *err);
+
+/* Bytes received so far (as sent: encoded bytes for a zstd body). */
+int64_t cm_upload_offset(const struct cm_upload *u);
+
+/*
+ * Says that what follows is one zstd frame of the blob, to be checked and
+ * decoded at commit. CM_ERR_RANGE if plain bytes have been received.
+ */
+int cm_upload_set_encoding(struct cm_upload *u, enum cm_encoding encoding,
+			   struct cm_error *err);
+
+/*
+ * Appends bytes. CM_ERR_NO_SPACE on a full disk; CM_ERR_SIZE beyond
+ * CM_BLOB_MAX. After a failure the upload holds what it held before.
+ */
+int cm_upload_append(struct cm_upload *u, const void *data, size_t len,
+		     struct cm_error *err);
+
+/* BLOCKING. Makes what was appended durable, so that it may be acknowledged. */
+int cm_upload_sync(struct cm_upload *u, struct cm_error *err);
+
+/*
+ * BLOCKING. Ends the upload: checks the digest, compresses or keeps the bytes
+ * as they pay, makes the blob durable and visible in the repository, leases
+ * it. CM_ERR_DIGEST if the bytes are others: the session is then gone. A blob
+ * that the store has already costs no second copy. The handle must still be
+ * closed.
+ */
+int cm_upload_commit(struct cm_upload *u, const struct cm_digest *expected,
+		     struct cm_blob_info *ret, struct cm_error *err);
+
+/* BLOCKING. Ends the session and removes its bytes. */
+int cm_upload_cancel(struct cm_store *s, const char *repo, const char *id,
+		     struct cm_error *err);
+
+/* Closes the handle; a session stays open for more. NULL is legal. */
+void cm_upload_close(struct cm_upload *u);
+
+CM_DEFINE_CLEANUP(upload, struct cm_upload, cm_upload_close);
+
+/* ---- manifests and tags --------------------------------------------- */
+
+/* What a tag must name now for a put to go through (design §6, Merge). */
+enum cm_tag_condition {
+	CM_TAG_ANY,
+	CM_TAG_ABSENT, /* If-None-Match: * */
+	CM_TAG_MATCH,  /* If-Match: the digest in `match` */
+};
+
+struct cm_manifest_put {
+	const char *repo;
+	const char *tag; /* NULL: by digest only */
+	const void *bytes;
+	size_t len;
+	const struct cm_manifest *parsed; /* of the same bytes */
+	enum cm_tag_condition condition;
+	struct cm_digest match;
+	const char *writer; /* who writes, recorded; NULL: anonymous */
+};
+
+/*
+ * BLOCKING. Stores a manifest and points the tag at it, in one transaction.
+ * Fails, changing nothing, with CM_ERR_MISSING_BLOB if `repo` lacks a blob or
+ * manifest that it names (the message names the digest), CM_ERR_SIZE if a
+ * descriptor's size is not the blob's, CM_ERR_PRECONDITION if the condition
+ * does not hold: then `ret_digest` is what the tag names now, all zero if
+ * nothing. On success `ret_digest` is the manifest's digest.
+ */
+int cm_store_manifest_put(struct cm_store *s, const struct cm_manifest_put *put,
+			  struct cm_digest *ret_digest, struct cm_error *err);
+
+/* A stored manifest, as found. */
+struct cm_stored_manifest {
+	struct cm_digest digest;
+	char *media_type;
+	void *bytes; /* NULL if only asked about */
+	int64_t size;
+};
+
+/*
+ * Looks up a manifest of `repo` by `tag`, or by `d` if `tag` is NULL, and
+ * notes that it was pulled. With `with_bytes` false, `bytes` stays NULL.
+ * The blobs it names are protected for as long as a tag or manifest names
+ * them; a manifest that is looked up is leased. Caller releases with
+ * cm_stored_manifest_release().
+ */
+int cm_store_manifest_get(struct cm_store *s, const char *repo,
+			  const char *tag, const struct cm_digest *d,
+			  bool with_bytes, struct cm_stored_manifest *ret,
+			  struct cm_error *err);
+
+/* Frees what the struct points to and zeroes it. */
+void cm_stored_manifest_release(struct cm_stored_manifest *m);
+
+/*
+ * BLOCKING. Removes a manifest and the tags that name it.
+ * CM_ERR_PRECONDITION if an index of `repo` names it.
+ */
+int cm_store_manifest_delete(struct cm_store *s, const char *repo,
+			     const struct cm_digest *d, struct cm_error *err);
+
+/* BLOCKING. Removes a tag; the manifest stays, untagged. */
+int cm_store_tag_delete(struct cm_store *s, const char *repo, const char *tag,
+			struct cm_error *err);
+
+/* ---- listing -------------------------------------------------------- */
+
+struct cm_tag_info {
+	const char *repo;
+	const char *tag;
+	struct cm_digest digest;
+	const char *media_type;
+	const char *artifact_type; /* NULL if none */
+	int64_t content_size; /* of the manifest and all blobs it names */
+	int64_t created_ms;   /* the tag first appeared */
+	int64_t updated_ms;   /* the tag last moved */
+	int64_t pulled_ms;    /* last looked up; 0: never */
+	const char *writer;   /* NULL if anonymous */
+};
+
+struct cm_tag_filter {
+	const char *repo;	/* exactly this one, or NULL */
+	const char *repo_prefix; /* path prefix "main" covers "main/…"; or NULL */
+	const char *after_repo;	/* start behind (after_repo, after_tag) … */
+	const char *after_tag;	/* … in byte order; NULL: from the start */
+	size_t limit;		/* at most so many */
+};
+
+/*
+ * Called once per item, in order; what it is given is borrowed for the call.
+ * It must not call into the store. Nonzero stops the listing, and is then
+ * the listing's result.
+ */
+typedef int (*cm_tag_fn)(void *arg, const struct cm_tag_info *tag);
+typedef int (*cm_repository_fn)(void *arg, const char *repo);
+
+/* Tags by (repository, tag), byte order. CM_ERR_NOT_FOUND: no such `repo`. */
+int cm_store_tags(struct cm_store *s, const struct cm_tag_filter *filter,
+		  cm_tag_fn fn, void *arg, struct cm_error *err);
+
+/* Repositories in byte order, `prefix` and `after` may be NULL. */
+int cm_store_repositories(struct cm_store *s, const char *prefix,
+			  const char *after, size_t limit, cm_repository_fn fn,
+			  void *arg, struct cm_error *err);
+
+/* ---- upkeep --------------------------------------------------------- */
+
+struct cm_purge_filter {
+	const char *repo;	 /* exactly this one, or NULL */
+	const char *repo_prefix; /* path prefix, or NULL; "" covers all */
+	const char *tag;	 /* exactly this one, or NULL: all */
+	int64_t updated_before_ms; /* tag moved before; 0: any */
+	int64_t pulled_before_ms;  /* unused since; 0: any */
+	const char *writer;	 /* written by, or NULL: anyone */
+	bool dry_run;		 /* only count */
+};
+
+struct cm_purge_result {
+	int64_t tags;
+	int64_t manifests; /* that no tag or index names any more */
+	int64_t blobs;	   /* whose last holder went */
+	int64_t bytes;	   /* stored bytes of those blobs and manifests */
+};
+
+/*
+ * BLOCKING. Removes the tags that match, their manifests that nothing else
+ * names, and the blobs that nothing names after that. Shared blobs are not
+ * counted. A dry run counts the same and changes nothing. Works in bounded
+ * transactions: other writers get in between.
+ */
+int cm_store_purge(struct cm_store *s, const struct cm_purge_filter *filter,
+		   struct cm_purge_result *ret, struct cm_error *err);
+
+struct cm_sweep_result {
+	int64_t uploads;   /* abandoned sessions removed */
+	int64_t manifests; /* replaced snapshots removed */
+	int64_t blobs;	   /* blobs removed from disk */
+	int64_t bytes;	   /* stored bytes freed */
+	bool more;	   /* the batch was full: call again soon */
+};
+
+/*
+ * BLOCKING. One bounded batch of upkeep: abandoned uploads, replaced
+ * snapshots, blobs that nothing names and no lease keeps, left-over files. A
+ * lease that was given before a crash is honoured.
+ */
+int cm_store_sweep(struct cm_store *s, struct cm_sweep_result *ret,
+		   struct cm_error *err);
+
+/*
+ * Writes out access times and counters that are due. The store does this on
+ * its own too; a server calls it when draining. BLOCKING.
+ */
+int cm_store_flush(struct cm_store *s, struct cm_error *err);
+
+struct cm_store_stats {
+	int64_t repositories;
+	int64_t tags;
+	int64_t manifests;
+	int64_t blobs;
+	int64_t content_bytes; /* sizes of distinct blobs and manifests */
+	int64_t stored_bytes;  /* the same as they lie on disk */
+	int64_t referenced_bytes; /* content, counted once per repository */
+	int64_t uploads;       /* sessions open */
+	int64_t quarantined;
+};
+
+/* Running totals: costs the same whatever the store holds. */
+int cm_store_stats(struct cm_store *s, struct cm_store_stats *ret,
+		   struct cm_error *err);
+
+/*
+ * Adds to a named counter that lives across restarts (a crash may lose the
+ * last seconds). Names are short lower-case words with "_". Never blocks.
+ */
+void cm_store_counter_add(struct cm_store *s, const char *name, int64_t delta);
+
+typedef int (*cm_counter_fn)(void *arg, const char *name, int64_t value);
+
+/* Each counter with its present value, in order of name. */
+int cm_store_counters(struct cm_store *s, cm_counter_fn fn, void *arg,
+		      struct cm_error *err);
+
+#endif
