@@ -44,9 +44,9 @@ int cm_mount_repository(const char *id, char out[static CM_REPOSITORY_MAX + 1],
 
 /*
  * Does `pattern` cover the repository `name`? A pattern is a repository name
- * whose last component may be "*" (one component) or "**" (any number,
- * including none); "**" alone covers every name. "main/**" covers "main" and
- * all beneath it.
+ * whose last component may be one star (any one component) or two stars (any
+ * number of them, none included). Two stars alone cover every name; behind
+ * "main" they cover "main" itself and all beneath it.
  */
 bool cm_repository_pattern_match(const char *pattern, const char *name);
 
