@@ -52,10 +52,10 @@ static inline void cm_cleanup_dir(DIR **d)
 		closedir(*d);
 }
 
-#define cm_autofree  __attribute__((cleanup(cm_cleanup_free)))
-#define cm_autofd    __attribute__((cleanup(cm_cleanup_fd)))
-#define cm_autofile  __attribute__((cleanup(cm_cleanup_file)))
-#define cm_autodir   __attribute__((cleanup(cm_cleanup_dir)))
+#define cm_autofree __attribute__((cleanup(cm_cleanup_free)))
+#define cm_autofd   __attribute__((cleanup(cm_cleanup_fd)))
+#define cm_autofile __attribute__((cleanup(cm_cleanup_file)))
+#define cm_autodir  __attribute__((cleanup(cm_cleanup_dir)))
 
 /* Yields the pointer and leaves NULL behind: ownership has moved on. */
 #define cm_take_ptr(p)                                                         \

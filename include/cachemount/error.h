@@ -18,21 +18,21 @@
 /* Why a call failed: one value per case that a caller can act on. */
 enum cm_status {
 	CM_OK = 0,
-	CM_ERR_INVALID = -1,	  /* the caller's input is malformed */
-	CM_ERR_NOT_FOUND = -2,	  /* no such blob, manifest, tag, upload */
-	CM_ERR_EXISTS = -3,	  /* already there, and must not be */
-	CM_ERR_PRECONDITION = -4, /* If-Match / If-None-Match did not hold */
-	CM_ERR_DIGEST = -5,	  /* bytes are not what the digest says */
-	CM_ERR_SIZE = -6,	  /* wrong length, or over a stated limit */
-	CM_ERR_RANGE = -7,	  /* range or offset out of bounds/order */
-	CM_ERR_MISSING_BLOB = -8, /* a manifest names blobs that are absent */
-	CM_ERR_UNSUPPORTED = -9,  /* well-formed, but not offered here */
-	CM_ERR_DENIED = -10,	  /* who you are does not allow it */
+	CM_ERR_INVALID = -1,	   /* the caller's input is malformed */
+	CM_ERR_NOT_FOUND = -2,	   /* no such blob, manifest, tag, upload */
+	CM_ERR_EXISTS = -3,	   /* already there, and must not be */
+	CM_ERR_PRECONDITION = -4,  /* If-Match / If-None-Match did not hold */
+	CM_ERR_DIGEST = -5,	   /* bytes are not what the digest says */
+	CM_ERR_SIZE = -6,	   /* wrong length, or over a stated limit */
+	CM_ERR_RANGE = -7,	   /* range or offset out of bounds/order */
+	CM_ERR_MISSING_BLOB = -8,  /* a manifest names blobs that are absent */
+	CM_ERR_UNSUPPORTED = -9,   /* well-formed, but not offered here */
+	CM_ERR_DENIED = -10,	   /* who you are does not allow it */
 	CM_ERR_UNAUTHORIZED = -11, /* tell us who you are */
-	CM_ERR_BUSY = -12,	  /* a bounded resource is taken; try again */
-	CM_ERR_NO_SPACE = -13,	  /* disk or quota is full */
-	CM_ERR_IO = -14,	  /* the operating system said no; see os_errno */
-	CM_ERR_CORRUPT = -15,	  /* stored data is damaged */
+	CM_ERR_BUSY = -12,	   /* a bounded resource is taken; try again */
+	CM_ERR_NO_SPACE = -13,	   /* disk or quota is full */
+	CM_ERR_IO = -14,      /* the operating system said no; see os_errno */
+	CM_ERR_CORRUPT = -15, /* stored data is damaged */
 	CM_ERR_NO_MEMORY = -16,
 	CM_ERR_UNAVAILABLE = -17, /* the other end is gone, hung or draining */
 	CM_ERR_PROTOCOL = -18,	  /* the other end answered out of contract */
@@ -45,7 +45,7 @@ enum cm_status {
 /* What failed and why. Caller-owned, fixed size, nothing to free. */
 struct cm_error {
 	enum cm_status status;
-	int os_errno; /* errno of the failed call, or 0 */
+	int os_errno;		      /* errno of the failed call, or 0 */
 	char text[CM_ERROR_TEXT_MAX]; /* one line, no final full stop */
 };
 

@@ -34,7 +34,7 @@ struct cm_manifest {
 	char *artifact_type; /* artifactType, else NULL */
 	bool index;	     /* an image index or a Docker list */
 	bool has_subject;
-	struct cm_digest subject; /* need not exist */
+	struct cm_digest subject;	   /* need not exist */
 	struct cm_descriptor *descriptors; /* config first, then in order */
 	size_t descriptors_len;
 };

@@ -35,17 +35,17 @@
 #ifndef CACHEMOUNT_PROTOCOL_H
 #define CACHEMOUNT_PROTOCOL_H
 
-#define CM_EXT_PATH		"/v2/_cachemount/ext/v1"
-#define CM_EXT_MISSING_SUFFIX	"/_cachemount/missing"
-#define CM_MISSING_DIGESTS_MAX	1000
-#define CM_MANIFEST_MAX		(8 << 20) /* bytes; the spec asks for >= 4 MiB */
+#define CM_EXT_PATH		    "/v2/_cachemount/ext/v1"
+#define CM_EXT_MISSING_SUFFIX	    "/_cachemount/missing"
+#define CM_MISSING_DIGESTS_MAX	    1000
+#define CM_MANIFEST_MAX		    (8 << 20) /* bytes; the spec asks for >= 4 MiB */
 #define CM_MANIFEST_DESCRIPTORS_MAX 50000
-#define CM_BLOB_MAX		(1LL << 40) /* bytes */
-#define CM_ZSTD_WINDOW_LOG_MAX	23 /* RFC 9659: 8 MiB */
+#define CM_BLOB_MAX		    (1LL << 40) /* bytes */
+#define CM_ZSTD_WINDOW_LOG_MAX	    23		/* RFC 9659: 8 MiB */
 
-#define CM_MEDIA_OCI_MANIFEST	"application/vnd.oci.image.manifest.v1+json"
-#define CM_MEDIA_OCI_INDEX	"application/vnd.oci.image.index.v1+json"
-#define CM_MEDIA_OCI_EMPTY	"application/vnd.oci.empty.v1+json"
+#define CM_MEDIA_OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
+#define CM_MEDIA_OCI_INDEX    "application/vnd.oci.image.index.v1+json"
+#define CM_MEDIA_OCI_EMPTY    "application/vnd.oci.empty.v1+json"
 #define CM_MEDIA_DOCKER_MANIFEST                                               \
 	"application/vnd.docker.distribution.manifest.v2+json"
 #define CM_MEDIA_DOCKER_LIST                                                   \
@@ -54,9 +54,9 @@
 /* A snapshot: an OCI image manifest with this artifactType (design §6). */
 #define CM_MEDIA_SNAPSHOT "application/vnd.cachemount.snapshot.v1"
 /* Its config blob, the tree. */
-#define CM_MEDIA_TREE	  "application/vnd.cachemount.tree.v1+jsonl"
+#define CM_MEDIA_TREE "application/vnd.cachemount.tree.v1+jsonl"
 /* Its layers, the chunks: plain content bytes. */
-#define CM_MEDIA_CHUNK	  "application/vnd.cachemount.chunk.v1"
+#define CM_MEDIA_CHUNK "application/vnd.cachemount.chunk.v1"
 
 /* Administration API; bodies are JSON, sizes integer bytes, times RFC 3339. */
 #define CM_API_STATS	    "/api/v1/stats"	   /* GET */

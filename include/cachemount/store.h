@@ -30,8 +30,8 @@
 struct cm_store;
 
 struct cm_store_options {
-	const char *data_dir; /* created (0700) if absent */
-	int64_t lease_ms;     /* promise of a HEAD; 0: one hour */
+	const char *data_dir;  /* created (0700) if absent */
+	int64_t lease_ms;      /* promise of a HEAD; 0: one hour */
 	int64_t upload_ttl_ms; /* idle upload sessions; 0: 24 hours */
 	/*
 	 * A snapshot manifest that lost its tag to a newer one is swept when
@@ -48,8 +48,8 @@ struct cm_store_options {
  * it, CM_ERR_CORRUPT if the index is damaged, CM_ERR_IO otherwise. Caller
  * closes with cm_store_close().
  */
-int cm_store_open(const struct cm_store_options *options,
-		  struct cm_store **ret, struct cm_error *err);
+int cm_store_open(const struct cm_store_options *options, struct cm_store **ret,
+		  struct cm_error *err);
 
 /*
  * Flushes access times and counters and closes. No other call may be under
@@ -69,8 +69,8 @@ enum cm_encoding {
 
 struct cm_blob_info {
 	struct cm_digest digest;
-	int64_t size;	     /* of the content */
-	int64_t stored_size; /* as it lies on disk */
+	int64_t size;		   /* of the content */
+	int64_t stored_size;	   /* as it lies on disk */
 	enum cm_encoding encoding; /* as it lies on disk */
 };
 
@@ -273,10 +273,9 @@ struct cm_stored_manifest {
  * them; a manifest that is looked up is leased. Caller releases with
  * cm_stored_manifest_release().
  */
-int cm_store_manifest_get(struct cm_store *s, const char *repo,
-			  const char *tag, const struct cm_digest *d,
-			  bool with_bytes, struct cm_stored_manifest *ret,
-			  struct cm_error *err);
+int cm_store_manifest_get(struct cm_store *s, const char *repo, const char *tag,
+			  const struct cm_digest *d, bool with_bytes,
+			  struct cm_stored_manifest *ret, struct cm_error *err);
 
 /* Frees what the struct points to and zeroes it. */
 void cm_stored_manifest_release(struct cm_stored_manifest *m);
@@ -300,17 +299,18 @@ struct cm_tag_info {
 	struct cm_digest digest;
 	const char *media_type;
 	const char *artifact_type; /* NULL if none */
-	int64_t content_size; /* of the manifest and all blobs it names */
-	int64_t created_ms;   /* the tag first appeared */
-	int64_t updated_ms;   /* the tag last moved */
-	int64_t pulled_ms;    /* last looked up; 0: never */
-	const char *writer;   /* NULL if anonymous */
+	int64_t content_size;	   /* of the manifest and all blobs it names */
+	int64_t created_ms;	   /* the tag first appeared */
+	int64_t updated_ms;	   /* the tag last moved */
+	int64_t pulled_ms;	   /* last looked up; 0: never */
+	const char *writer;	   /* NULL if anonymous */
 };
 
 struct cm_tag_filter {
-	const char *repo;	/* exactly this one, or NULL */
-	const char *repo_prefix; /* path prefix "main" covers "main/…"; or NULL */
-	const char *after_repo;	/* start behind (after_repo, after_tag) … */
+	const char *repo; /* exactly this one, or NULL */
+	const char
+		*repo_prefix; /* path prefix "main" covers "main/…"; or NULL */
+	const char *after_repo; /* start behind (after_repo, after_tag) … */
 	const char *after_tag;	/* … in byte order; NULL: from the start */
 	size_t limit;		/* at most so many */
 };
@@ -335,13 +335,13 @@ int cm_store_repositories(struct cm_store *s, const char *prefix,
 /* ---- upkeep --------------------------------------------------------- */
 
 struct cm_purge_filter {
-	const char *repo;	 /* exactly this one, or NULL */
-	const char *repo_prefix; /* path prefix, or NULL; "" covers all */
-	const char *tag;	 /* exactly this one, or NULL: all */
+	const char *repo;	   /* exactly this one, or NULL */
+	const char *repo_prefix;   /* path prefix, or NULL; "" covers all */
+	const char *tag;	   /* exactly this one, or NULL: all */
 	int64_t updated_before_ms; /* tag moved before; 0: any */
 	int64_t pulled_before_ms;  /* unused since; 0: any */
-	const char *writer;	 /* written by, or NULL: anyone */
-	bool dry_run;		 /* only count */
+	const char *writer;	   /* written by, or NULL: anyone */
+	bool dry_run;		   /* only count */
 };
 
 struct cm_purge_result {
@@ -387,10 +387,10 @@ struct cm_store_stats {
 	int64_t tags;
 	int64_t manifests;
 	int64_t blobs;
-	int64_t content_bytes; /* sizes of distinct blobs and manifests */
-	int64_t stored_bytes;  /* the same as they lie on disk */
+	int64_t content_bytes;	  /* sizes of distinct blobs and manifests */
+	int64_t stored_bytes;	  /* the same as they lie on disk */
 	int64_t referenced_bytes; /* content, counted once per repository */
-	int64_t uploads;       /* sessions open */
+	int64_t uploads;	  /* sessions open */
 	int64_t quarantined;
 };
 
