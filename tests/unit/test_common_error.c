@@ -71,6 +71,54 @@ static void test_error__long_text_is_cut(void **state)
 	assert_int_equal(strlen(err.text), CM_ERROR_TEXT_MAX - 1);
 }
 
+static void test_error__text_is_one_plain_line(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} rows[] = {
+		{"a\nb\tc\x1b[31m\x7f", "a?b?c?[31m?"},
+		{"gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x8b",
+		 "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x8b"},
+		{"latin\xe9", "latin?"},
+		{"\xff\xfe", "??"},
+		{"\xc0\xaf", "??"},	      /* overlong "/" */
+		{"\xe0\x80\xaf", "???"},      /* the same, longer */
+		{"\xed\xa0\x80", "???"},      /* a surrogate */
+		{"\xf4\x90\x80\x80", "????"}, /* over U+10FFFF */
+		{"\xc2\x9b", "??"},	      /* CSI in one character */
+		{"\xe2\x82", "??"},	      /* cut */
+		{"\xf0\x9f\x90", "???"},      /* cut */
+		{"\xe2\x82\xac", "\xe2\x82\xac"},
+	};
+	struct cm_error err;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		cm_error_set(&err, CM_ERR_INVALID, "%s", rows[i].in);
+		assert_string_equal(err.text, rows[i].out);
+		cm_error_wrap(&err, "%s", rows[i].in);
+		assert_memory_equal(err.text, rows[i].out, strlen(rows[i].out));
+	}
+}
+
+static void test_error__cut_inside_a_character_is_still_utf8(void **state)
+{
+	char longer[CM_ERROR_TEXT_MAX + 8];
+	struct cm_error err;
+
+	(void)state;
+	memset(longer, 'x', sizeof(longer));
+	strcpy(longer + CM_ERROR_TEXT_MAX - 2, "\xe2\x82\xac");
+	cm_error_set(&err, CM_ERR_INVALID, "%s", longer);
+	assert_int_equal(strlen(err.text), CM_ERROR_TEXT_MAX - 1);
+	assert_int_equal(err.text[CM_ERROR_TEXT_MAX - 2], '?');
+	/* Wrapped, the character that was whole is cut at the end. */
+	strcpy(longer + CM_ERROR_TEXT_MAX - 5, "\xe2\x82\xac");
+	cm_error_set(&err, CM_ERR_INVALID, "%s", longer);
+	cm_error_wrap(&err, "c");
+	assert_int_equal(err.text[CM_ERROR_TEXT_MAX - 2], '?');
+}
+
 static void test_error__wrap_prepends(void **state)
 {
 	struct cm_error err = {0};
@@ -124,6 +172,9 @@ int main(void)
 		cmocka_unit_test(test_error__null_err_is_legal),
 		cmocka_unit_test(test_error__errno_picks_status),
 		cmocka_unit_test(test_error__long_text_is_cut),
+		cmocka_unit_test(test_error__text_is_one_plain_line),
+		cmocka_unit_test(
+			test_error__cut_inside_a_character_is_still_utf8),
 		cmocka_unit_test(test_error__wrap_prepends),
 		cmocka_unit_test(test_error__wrap_of_nothing_is_internal),
 		cmocka_unit_test(test_error__wrap_keeps_the_os_errno),
