@@ -51,6 +51,7 @@ static void make_plain(char *text)
 	}
 }
 
+CM_PRINTF(2, 0)
 static void error_text(struct cm_error *err, const char *fmt, va_list ap)
 {
 	vsnprintf(err->text, sizeof(err->text), fmt, ap);

@@ -49,7 +49,7 @@ static void test_digest__malformed_is_invalid(void **state)
 		"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff6"
 		"1f20015ag",
 		" sha256:" HEX_ABC,
-		"sha256:" HEX_ABC "\n",
+		("sha256:" HEX_ABC "\n"),
 		"+sha256:" HEX_ABC,
 		"sha256+:" HEX_ABC,
 		"sha++256:" HEX_ABC,
@@ -77,7 +77,7 @@ static void test_digest__other_algorithms_are_unsupported(void **state)
 		"sha256+b64u:LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564",
 		"multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4",
 		"sha2:x",
-		"sha2567:" HEX_ABC,
+		("sha2567:" HEX_ABC),
 	};
 	struct cm_error err;
 	struct cm_digest d;
