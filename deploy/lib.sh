@@ -32,11 +32,15 @@ die()
 }
 
 # usage FILE [STATUS]: prints the comment at the head of a script, which says
-# what it does and takes, and ends with STATUS (2 unless told).
+# what it does and takes, and ends with STATUS (2 unless told). What was asked
+# for (status 0) goes to stdout.
 usage()
 {
-	sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$1" | sed '/^shellcheck /d' >&2
-	exit "${2:-2}"
+	local status=${2:-2} out=2
+	((status == 0)) && out=1
+	sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$1" |
+		sed '/^shellcheck /d' >&"$out"
+	exit "$status"
 }
 
 # tint CODE: the escape sequence for a colour; nothing when stderr is no
