@@ -23,10 +23,11 @@
  * (CM_ERR_BUSY, CM_ERR_UNAVAILABLE). A path whose {name} is no legal repository
  * name is CM_ERR_INVALID, and is told from other faults of form by
  * cm_request_param(r, "name") being NULL while the route has a {name}:
- * cm_request_route(r) tells which one matched, NULL for an unknown path. A handler without `body` accepts
- * no body: one that comes is refused (if announced) with 400.
- * A handler without `finish` must reply in start, or hand over with
- * cm_request_defer().
+ * cm_request_route(r) tells which one matched, NULL for an unknown path.
+ *
+ * A handler without `body` accepts no body: one that comes is refused (if
+ * announced) with 400. A handler without `finish` must reply in start, or hand
+ * over with cm_request_defer().
  */
 #ifndef CM_SERVER_REQUEST_H
 #define CM_SERVER_REQUEST_H
