@@ -71,7 +71,7 @@ int cm_address_parse(const char *text, struct cm_address *ret,
 	};
 	struct addrinfo *found = NULL;
 	char host[HOST_MAX];
-	const char *port;
+	const char *port = NULL;
 	int rc = cut(text, host, &port, err);
 
 	if (rc < 0)

@@ -177,7 +177,8 @@ struct cm_blob_part {
 };
 
 /*
- * Sends a blob or part of it; takes `b` in any case. A part of a zstd blob
+ * Sends a blob or part of it; takes `b` in any case, and on failure drops the
+ * header fields added so far, which described the blob. A part of a zstd blob
  * that is not sent as stored must have been sought with cm_blob_seek().
  * Content small enough is sent from memory, files by sendfile.
  */

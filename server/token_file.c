@@ -248,7 +248,7 @@ int cm_tokens_load(const char *file, struct cm_tokens **ret,
 		   struct cm_error *err)
 {
 	cm_autofree char *text = NULL;
-	size_t len;
+	size_t len = 0;
 	int rc = read_file(file, &text, &len, err);
 
 	return rc < 0 ? rc : cm_tokens_parse(text, len, file, ret, err);

@@ -2,7 +2,7 @@
  * token_file.h - the file of named tokens, parsed whole or not at all.
  *
  *	# who   may        where     secret
- *	ci      pull,push  main/**   sha256:<64 hex digits>   # since May
+ *	ci      pull,push  **        sha256:<64 hex digits>   # since May
  *
  * A line is a name, a comma list of pull, push, delete, admin, a pattern of
  * repositories and the SHA-256 of the secret. Blank lines and what follows a

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "http/internal.h"
 
 #define BUCKETS	     4096
 #define ENTRY_WEIGHT 1024 /* beside the body: response, headers, entry */

@@ -24,10 +24,10 @@
 
 #include <cachemount/units.h>
 
-#include "../listen.h"
-#include "../log.h"
-#include "internal.h"
-#include "limits.h"
+#include "http/internal.h"
+#include "http/limits.h"
+#include "listen.h"
+#include "log.h"
 
 #define WATCH_MS 1000
 

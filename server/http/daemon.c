@@ -5,9 +5,9 @@
 
 #include <cachemount/units.h>
 
-#include "../log.h"
-#include "internal.h"
-#include "limits.h"
+#include "http/internal.h"
+#include "http/limits.h"
+#include "log.h"
 
 /* libmicrohttpd's own messages: about clients, so for debugging only. */
 static void on_message(void *cls, const char *fmt, va_list ap)

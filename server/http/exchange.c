@@ -18,11 +18,11 @@
 
 #include <cachemount/units.h>
 
-#include "../health.h"
-#include "../log.h"
-#include "../worker.h"
-#include "internal.h"
-#include "limits.h"
+#include "health.h"
+#include "http/internal.h"
+#include "http/limits.h"
+#include "log.h"
+#include "worker.h"
 
 static void fail(struct cm_request *r, const struct cm_error *err)
 {

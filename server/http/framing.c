@@ -9,8 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "internal.h"
-#include "limits.h"
+#include "http/internal.h"
+#include "http/limits.h"
 
 struct framing {
 	size_t fields;

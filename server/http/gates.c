@@ -4,8 +4,8 @@
  */
 #include <string.h>
 
-#include "../health.h"
-#include "internal.h"
+#include "health.h"
+#include "http/internal.h"
 
 /* Splits and decodes the request target. */
 static int gate_target(struct cm_request *r, struct cm_error *err)

@@ -15,7 +15,7 @@
 
 #include <cachemount/error.h>
 
-#include "../request.h"
+#include "request.h"
 
 struct cm_auth;
 struct cm_health;

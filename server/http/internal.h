@@ -7,10 +7,10 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-#include "../auth.h"
-#include "../router.h"
-#include "../uri.h"
-#include "http.h"
+#include "auth.h"
+#include "http/http.h"
+#include "router.h"
+#include "uri.h"
 
 #define CM_REPLY_HEADERS_SIZE 2048
 #define CM_NOTE_SIZE	      32
@@ -228,7 +228,7 @@ void cm_exchange_end(void *cls, struct MHD_Connection *connection,
 /* reply.c: makes the reply for a failure, by the face's fail(). */
 void cm_reply_fail(struct cm_request *r, const struct cm_error *err);
 
-/* Takes back the reply and headers made so far. */
+/* Takes back the reply made so far; its header fields stay. */
 void cm_reply_drop(struct cm_request *r);
 
 /*

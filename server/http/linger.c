@@ -5,8 +5,8 @@
 
 #include <cachemount/units.h>
 
-#include "internal.h"
-#include "limits.h"
+#include "http/internal.h"
+#include "http/limits.h"
 
 #define HEAD_MAX (CM_REPLY_HEADERS_SIZE + 512)
 

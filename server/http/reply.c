@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../health.h"
-#include "internal.h"
+#include "health.h"
+#include "http/internal.h"
 
 int cm_reply_header(struct cm_request *r, const char *name, const char *fmt,
 		    ...)
@@ -70,7 +70,6 @@ void cm_reply_drop(struct cm_request *r)
 	else if (r->reply.response)
 		MHD_destroy_response(r->reply.response);
 	r->reply = (struct cm_reply){0};
-	r->headers_len = 0;
 }
 
 /* Fields that a status brings with it. */
@@ -209,6 +208,7 @@ void cm_reply_fail(struct cm_request *r, const struct cm_error *err)
 	const struct cm_face *face =
 		r->match.face ? r->match.face : &cm_health_face;
 
+	/* Fields that the handler has added go out with its failure. */
 	cm_reply_drop(r);
 	face->fail(r, err);
 	if (r->reply.status != 0)

@@ -16,10 +16,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../health.h"
-#include "../log.h"
-#include "internal.h"
-#include "limits.h"
+#include "health.h"
+#include "http/internal.h"
+#include "http/limits.h"
+#include "log.h"
 
 /* What is sent of a blob: `len` bytes of stored bytes from `offset`, or the
  * decoded content from its running offset. */
@@ -259,9 +259,10 @@ static bool reply_shared(struct cm_request *r, struct cm_blob *b,
 	return true;
 }
 
-int cm_reply_blob(struct cm_request *r, int status, struct cm_blob *b,
-		  const struct cm_blob_part *part, const char *content_type,
-		  struct cm_error *err)
+/* Takes the blob over. */
+static int reply(struct cm_request *r, int status, struct cm_blob *b,
+		 const struct cm_blob_part *part, const char *content_type,
+		 struct cm_error *err)
 {
 	cm_auto(blob) struct cm_blob *blob = b;
 	struct slice s = slice_of(b, part);
@@ -275,4 +276,16 @@ int cm_reply_blob(struct cm_request *r, int status, struct cm_blob *b,
 	if (shareable(r, status, &s) && reply_shared(r, b, &s, part->stored))
 		return 0;
 	return reply_once(r, status, cm_take_ptr(blob), &s, err);
+}
+
+int cm_reply_blob(struct cm_request *r, int status, struct cm_blob *b,
+		  const struct cm_blob_part *part, const char *content_type,
+		  struct cm_error *err)
+{
+	int rc = reply(r, status, b, part, content_type, err);
+
+	/* Content-Encoding and its like must not describe an error's body. */
+	if (rc < 0)
+		r->headers_len = 0;
+	return rc;
 }

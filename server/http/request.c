@@ -4,8 +4,8 @@
 #include <strings.h>
 #include <time.h>
 
-#include "../health.h"
-#include "internal.h"
+#include "health.h"
+#include "http/internal.h"
 
 int64_t cm_http_now_us(void)
 {
