@@ -23,10 +23,11 @@
  * (CM_ERR_BUSY, CM_ERR_UNAVAILABLE). A path whose {name} is no legal repository
  * name is CM_ERR_INVALID, and is told from other faults of form by
  * cm_request_param(r, "name") being NULL while the route has a {name}:
- * cm_request_route(r) tells which one matched, NULL for an unknown path. A handler without `body` accepts
- * no body: one that comes is refused (if announced) with 400.
- * A handler without `finish` must reply in start, or hand over with
- * cm_request_defer().
+ * cm_request_route(r) tells which one matched, NULL for an unknown path.
+ *
+ * A handler without `body` accepts no body: one that comes is refused (if
+ * announced) with 400. A handler without `finish` must reply in start, or hand
+ * over with cm_request_defer().
  */
 #ifndef CM_SERVER_REQUEST_H
 #define CM_SERVER_REQUEST_H
@@ -176,7 +177,8 @@ struct cm_blob_part {
 };
 
 /*
- * Sends a blob or part of it; takes `b` in any case. A part of a zstd blob
+ * Sends a blob or part of it; takes `b` in any case, and on failure drops the
+ * header fields added so far, which described the blob. A part of a zstd blob
  * that is not sent as stored must have been sought with cm_blob_seek().
  * Content small enough is sent from memory, files by sendfile.
  */
