@@ -62,14 +62,12 @@ int cm_oci_precondition(const struct cm_request *r, const char *tag,
 	return 0;
 }
 
-int cm_oci_refuse_delete(struct cm_request *r, const struct cm_error *why,
-			 struct cm_error *err)
+int cm_oci_delete_failed(int status, struct cm_error *err)
 {
-	int status = cm_reply_header(r, "Allow", "GET, HEAD");
-
-	if (status < 0)
-		return cm_error_nomem(err);
-	return cm_reply_error(r, 405, "DENIED", why->text, err);
+	if (status != CM_ERR_PRECONDITION)
+		return status;
+	err->status = CM_ERR_EXISTS;
+	return CM_ERR_EXISTS;
 }
 
 /* GET /v2/: "this is a registry, and you may talk to it" (end-1). */
@@ -93,8 +91,8 @@ static const struct cm_handler ping_handler = {.start = ping};
 #define MISSING	 "/v2/{name}" CM_EXT_MISSING_SUFFIX
 
 static const struct cm_route routes[] = {
-	{"GET", "/v2/", CM_PERM_PULL, &ping_handler},
-	{"GET", CM_EXT_PATH, CM_PERM_PULL, &cm_ext_describe},
+	{"GET", "/v2/", CM_PERM_NONE, &ping_handler},
+	{"GET", CM_EXT_PATH, CM_PERM_NONE, &cm_ext_describe},
 	{"POST", MISSING, CM_PERM_PULL, &cm_ext_missing},
 	{"GET", BLOB, CM_PERM_PULL, &cm_oci_blob_get},
 	{"DELETE", BLOB, CM_PERM_DELETE, &cm_oci_blob_delete},

@@ -58,10 +58,10 @@ int cm_oci_precondition(const struct cm_request *r, const char *tag,
 			const char *content);
 
 /*
- * Answers a DELETE of what something else still names: 405, as the spec has no
- * better status for a deletion that is not allowed. The text is `why`'s.
+ * Turns the store's "something still names it" into a conflict (409): nothing
+ * was wrong with the request, and it will do once the other thing is gone.
+ * Returns the status to fail with.
  */
-int cm_oci_refuse_delete(struct cm_request *r, const struct cm_error *why,
-			 struct cm_error *err);
+int cm_oci_delete_failed(int status, struct cm_error *err);
 
 #endif

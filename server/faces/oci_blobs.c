@@ -41,15 +41,20 @@ static const char *etag_of(const char *digest, bool coded,
 }
 
 /*
- * The fields that every answer about an existing blob has. No "public" in
- * Cache-Control: a shared cache must not serve one identity's blob to another.
+ * The fields of an answer that holds good for this blob: 200, 206 and 304. An
+ * error must not have them, or a cache could keep it for a year. No "public"
+ * in Cache-Control: a shared cache must not serve one identity's blob to
+ * another.
  */
 static int blob_headers(struct cm_request *r, const struct cm_blob_info *info,
-			const char *digest, const char *etag,
-			struct cm_error *err)
+			bool coded, struct cm_error *err)
 {
+	char digest[CM_DIGEST_TEXT_SIZE], etag[ETAG_SIZE];
+
+	cm_digest_format(&info->digest, digest);
 	if (cm_reply_header(r, "Docker-Content-Digest", "%s", digest) < 0 ||
-	    cm_reply_header(r, "ETag", "\"%s\"", etag) < 0 ||
+	    cm_reply_header(r, "ETag", "\"%s\"", etag_of(digest, coded, etag)) <
+		    0 ||
 	    cm_reply_header(r, "Accept-Ranges", "bytes") < 0 ||
 	    cm_reply_header(r, "Cache-Control", "max-age=31536000, immutable") <
 		    0)
@@ -58,6 +63,16 @@ static int blob_headers(struct cm_request *r, const struct cm_blob_info *info,
 	    cm_reply_header(r, "Vary", "Accept-Encoding") < 0)
 		return cm_error_nomem(err);
 	return 0;
+}
+
+/* Answers 304 or 412, with the fields that a 304 needs (RFC 9110 §15.4.5). */
+static int reply_condition(struct cm_request *r, int http,
+			   const struct cm_blob_info *info, bool coded,
+			   struct cm_error *err)
+{
+	int status = http == 304 ? blob_headers(r, info, coded, err) : 0;
+
+	return status < 0 ? status : cm_reply_status(r, http, err);
 }
 
 static int blob_head(struct cm_request *r, const struct cm_digest *d,
@@ -73,12 +88,12 @@ static int blob_head(struct cm_request *r, const struct cm_digest *d,
 	if (status < 0)
 		return status;
 	cm_digest_format(d, digest);
-	status = blob_headers(r, &info, digest, digest, err);
-	if (status < 0)
-		return status;
 	http = cm_oci_precondition(r, digest, digest);
 	if (http)
-		return cm_reply_status(r, http, err);
+		return reply_condition(r, http, &info, false, err);
+	status = blob_headers(r, &info, false, err);
+	if (status < 0)
+		return status;
 	return cm_reply_head(r, 200, NULL, info.size, err);
 }
 
@@ -94,6 +109,24 @@ static int unsatisfiable(struct cm_request *r, int64_t size,
 	return cm_reply_error(r, 416, "SIZE_INVALID", text, err);
 }
 
+/* Takes `blob`, which has been sought to the part. */
+static int send_part(struct cm_request *r, struct cm_blob *blob,
+		     const struct cm_blob_part *part, struct cm_error *err)
+{
+	cm_auto(blob) struct cm_blob *b = blob;
+	const struct cm_blob_info *info = cm_blob_info(b);
+	int status = blob_headers(r, info, false, err);
+
+	if (status < 0)
+		return status;
+	if (cm_reply_header(r, "Content-Range",
+			    "bytes %" PRId64 "-%" PRId64 "/%" PRId64,
+			    part->offset, part->offset + part->len - 1,
+			    info->size) < 0)
+		return cm_error_nomem(err);
+	return cm_reply_blob(r, 206, cm_take_ptr(b), part, NULL, err);
+}
+
 /* On a worker: decodes up to the part and answers with it. */
 static int send_deferred(struct cm_request *r, struct cm_error *err)
 {
@@ -102,83 +135,66 @@ static int send_deferred(struct cm_request *r, struct cm_error *err)
 
 	if (status < 0)
 		return status;
-	return cm_reply_blob(r, 206, cm_take_ptr(p->blob), &p->part, NULL, err);
+	return send_part(r, cm_take_ptr(p->blob), &p->part, err);
 }
 
-static int defer_part(struct cm_request *r, struct cm_blob *blob,
+/* Takes `b`. */
+static int defer_part(struct cm_request *r, struct cm_blob *b,
 		      const struct cm_blob_part *part, struct cm_error *err)
 {
 	struct deferred_part *p = calloc(1, sizeof(*p));
 
 	if (!p) {
-		cm_blob_close(blob);
+		cm_blob_close(b);
 		return cm_error_nomem(err);
 	}
-	p->blob = blob;
+	p->blob = b;
 	p->part = *part;
 	cm_request_set_state(r, p);
 	return cm_request_defer(r, send_deferred, err);
 }
 
-/* Takes `b`. */
-static int send_part(struct cm_request *r, struct cm_blob *b,
-		     const struct cm_blob_part *part, struct cm_error *err)
-{
-	const struct cm_blob_info *info = cm_blob_info(b);
-
-	if (cm_reply_header(r, "Content-Range",
-			    "bytes %" PRId64 "-%" PRId64 "/%" PRId64,
-			    part->offset, part->offset + part->len - 1,
-			    info->size) < 0) {
-		cm_blob_close(b);
-		return cm_error_nomem(err);
-	}
-	if (info->encoding == CM_ENCODING_ZSTD && part->offset > 0)
-		return defer_part(r, b, part, err);
-	return cm_reply_blob(r, 206, b, part, NULL, err);
-}
-
-/* Takes `b`. */
-static int send_whole(struct cm_request *r, struct cm_blob *b, bool coded,
+/* Takes `blob`. */
+static int send_whole(struct cm_request *r, struct cm_blob *blob, bool coded,
 		      struct cm_error *err)
 {
-	struct cm_blob_part part = {
-		.stored = coded,
-		.len = cm_blob_info(b)->size,
-	};
+	cm_auto(blob) struct cm_blob *b = blob;
+	const struct cm_blob_info *info = cm_blob_info(b);
+	struct cm_blob_part part = {.stored = coded, .len = info->size};
+	int status = blob_headers(r, info, coded, err);
 
-	if (coded && cm_reply_header(r, "Content-Encoding", "zstd") < 0) {
-		cm_blob_close(b);
+	if (status < 0)
+		return status;
+	if (coded && cm_reply_header(r, "Content-Encoding", "zstd") < 0)
 		return cm_error_nomem(err);
-	}
-	return cm_reply_blob(r, 200, b, &part, NULL, err);
+	return cm_reply_blob(r, 200, cm_take_ptr(b), &part, NULL, err);
 }
 
+/* Takes `blob`. */
 static int blob_send(struct cm_request *r, const struct cm_digest *d,
 		     struct cm_blob *blob, struct cm_error *err)
 {
 	cm_auto(blob) struct cm_blob *b = blob;
 	const struct cm_blob_info *info = cm_blob_info(b);
 	const char *range = cm_request_header(r, "Range");
-	bool coded = !range && info->encoding == CM_ENCODING_ZSTD &&
-		     cm_request_accepts_zstd(r);
+	bool zstd = info->encoding == CM_ENCODING_ZSTD;
+	bool coded = zstd && !range && cm_request_accepts_zstd(r);
 	char digest[CM_DIGEST_TEXT_SIZE], etag[ETAG_SIZE];
 	struct cm_blob_part part = {0};
-	int status, http;
+	int http;
 
 	etag_of(cm_digest_format(d, digest), coded, etag);
-	status = blob_headers(r, info, digest, etag, err);
-	if (status < 0)
-		return status;
 	http = cm_oci_precondition(r, etag, digest);
 	if (http)
-		return cm_reply_status(r, http, err);
+		return reply_condition(r, http, info, coded, err);
 	if (!cm_field_if_range(cm_request_header(r, "If-Range"), etag))
 		range = NULL;
 	switch (cm_field_range(range, info->size, &part.offset, &part.len)) {
 	case CM_RANGE_UNSATISFIABLE:
 		return unsatisfiable(r, info->size, err);
 	case CM_RANGE_PART:
+		if (zstd && part.offset > 0)
+			return defer_part(r, cm_take_ptr(b), &part, err);
 		return send_part(r, cm_take_ptr(b), &part, err);
 	case CM_RANGE_WHOLE:
 		break;
@@ -220,10 +236,8 @@ static int blob_delete(struct cm_request *r, struct cm_error *err)
 		return status;
 	status = cm_store_blob_delete(cm_request_store(r),
 				      cm_request_param(r, "name"), &d, err);
-	if (status == CM_ERR_PRECONDITION)
-		return cm_oci_refuse_delete(r, err, err);
 	if (status < 0)
-		return status;
+		return cm_oci_delete_failed(status, err);
 	return cm_reply_status(r, 202, err);
 }
 

@@ -22,6 +22,7 @@
 
 /* ---- GET and HEAD ------------------------------------------------------ */
 
+/* For 200 and 304 only, as with blobs. */
 static int manifest_headers(struct cm_request *r, const char *digest,
 			    bool by_tag, struct cm_error *err)
 {
@@ -42,12 +43,14 @@ static int send_manifest(struct cm_request *r,
 	int status, http;
 
 	cm_digest_format(&m->digest, digest);
+	http = cm_oci_precondition(r, digest, digest);
+	if (http == 412)
+		return cm_reply_status(r, 412, err);
 	status = manifest_headers(r, digest, by_tag, err);
 	if (status < 0)
 		return status;
-	http = cm_oci_precondition(r, digest, digest);
-	if (http)
-		return cm_reply_status(r, http, err);
+	if (http == 304)
+		return cm_reply_status(r, 304, err);
 	if (cm_request_is_head(r))
 		return cm_reply_head(r, 200, m->media_type, m->size, err);
 	return cm_reply_bytes(r, 200, m->media_type, m->bytes, (size_t)m->size,
@@ -331,10 +334,8 @@ static int manifest_delete(struct cm_request *r, struct cm_error *err)
 	else
 		status =
 			cm_store_manifest_delete(store, name, &ref.digest, err);
-	if (status == CM_ERR_PRECONDITION)
-		return cm_oci_refuse_delete(r, err, err);
 	if (status < 0)
-		return status;
+		return cm_oci_delete_failed(status, err);
 	return cm_reply_status(r, 202, err);
 }
 

@@ -36,6 +36,17 @@ static void transfer_free(void *state)
 	free(t);
 }
 
+/*
+ * Lets go of the upload. Must come before the reply is made: a client that has
+ * it may send the next request at once, on another connection, and would find
+ * the session in use.
+ */
+static void transfer_end(struct transfer *t)
+{
+	cm_upload_close(t->upload);
+	t->upload = NULL;
+}
+
 static int transfer_new(struct cm_request *r, struct transfer **ret,
 			struct cm_error *err)
 {
@@ -86,7 +97,7 @@ static int reply_created(struct cm_request *r, const struct cm_digest *d,
  * Content-Encoding: zstd makes the upload one zstd frame. Refusing another
  * coding names those we take, as RFC 9110 §12.5.3 asks of a 415.
  */
-static int set_coding(struct cm_request *r, struct cm_upload *u,
+static int set_coding(struct cm_request *r, struct transfer *t,
 		      struct cm_error *err)
 {
 	enum cm_encoding coding;
@@ -94,13 +105,14 @@ static int set_coding(struct cm_request *r, struct cm_upload *u,
 				     &coding, err);
 
 	if (status < 0) {
+		transfer_end(t);
 		if (cm_reply_header(r, "Accept-Encoding", "zstd, identity") < 0)
 			return cm_error_nomem(err);
 		return cm_reply_error(r, 415, "UNSUPPORTED", err->text, err);
 	}
 	if (coding == CM_ENCODING_IDENTITY)
 		return 0;
-	return cm_upload_set_encoding(u, coding, err);
+	return cm_upload_set_encoding(t->upload, coding, err);
 }
 
 /* A chunk that does not begin where the session ends: 416 with the truth. */
@@ -144,16 +156,9 @@ static int check_range(struct cm_request *r, struct transfer *t,
 	return check_order(r, t, first, err);
 }
 
-static int transfer_body(struct cm_request *r, const void *data, size_t len,
-			 struct cm_error *err)
+static int append(struct transfer *t, const void *data, size_t len,
+		  struct cm_error *err)
 {
-	struct transfer *t = cm_request_state(r);
-
-	if (!t)
-		return cm_error_set(err, CM_ERR_INVALID,
-				    "this POST takes a body only with "
-				    "?digest=sha256:<64 hex digits>, and "
-				    "without ?mount=");
 	if (t->room >= 0) {
 		if (len > (uint64_t)t->room)
 			return cm_error_set(err, CM_ERR_INVALID,
@@ -162,6 +167,23 @@ static int transfer_body(struct cm_request *r, const void *data, size_t len,
 		t->room -= (int64_t)len;
 	}
 	return cm_upload_append(t->upload, data, len, err);
+}
+
+static int transfer_body(struct cm_request *r, const void *data, size_t len,
+			 struct cm_error *err)
+{
+	struct transfer *t = cm_request_state(r);
+	int status;
+
+	if (!t)
+		return cm_error_set(err, CM_ERR_INVALID,
+				    "this POST takes a body only with "
+				    "?digest=sha256:<64 hex digits>, and "
+				    "without ?mount=");
+	status = append(t, data, len, err);
+	if (status < 0)
+		transfer_end(t);
+	return status;
 }
 
 static int check_complete(const struct transfer *t, struct cm_error *err)
@@ -181,9 +203,9 @@ static int commit(struct cm_request *r, struct transfer *t,
 	struct cm_blob_info info;
 	int status = check_complete(t, err);
 
-	if (status < 0)
-		return status;
-	status = cm_upload_commit(t->upload, &t->digest, &info, err);
+	if (status == 0)
+		status = cm_upload_commit(t->upload, &t->digest, &info, err);
+	transfer_end(t);
 	if (status < 0)
 		return status;
 	return reply_created(r, &info.digest, err);
@@ -207,7 +229,7 @@ static int begin_single(struct cm_request *r, const char *digest,
 				       err);
 	if (status < 0)
 		return status;
-	return set_coding(r, t->upload, err);
+	return set_coding(r, t, err);
 }
 
 /* Refuses early what finish would refuse, so that no body is sent in vain. */
@@ -303,48 +325,55 @@ const struct cm_handler cm_oci_upload_begin = {
 
 /* ---- PATCH and PUT ---------------------------------------------------- */
 
-static int session_open(struct cm_request *r, struct transfer **ret,
+/* What the header says of the body must fit the session. */
+static int check_header(struct cm_request *r, struct transfer *t,
 			struct cm_error *err)
+{
+	int status = check_range(r, t, err);
+
+	if (status == 0)
+		status = set_coding(r, t, err);
+	if (status < 0)
+		transfer_end(t);
+	return status;
+}
+
+static int session_start(struct cm_request *r, const struct cm_digest *digest,
+			 struct cm_error *err)
 {
 	struct transfer *t;
 	int status = transfer_new(r, &t, err);
 
 	if (status < 0)
 		return status;
+	if (digest)
+		t->digest = *digest;
 	status =
 		cm_upload_open(cm_request_store(r), cm_request_param(r, "name"),
 			       cm_request_param(r, "session"), &t->upload, err);
 	if (status < 0)
 		return status;
-	*ret = t;
-	return 0;
+	return check_header(r, t, err);
 }
 
 static int patch_start(struct cm_request *r, struct cm_error *err)
 {
-	struct transfer *t;
-	int status = session_open(r, &t, err);
-
-	if (status < 0)
-		return status;
-	status = check_range(r, t, err);
-	if (status < 0)
-		return status;
-	return set_coding(r, t->upload, err);
+	return session_start(r, NULL, err);
 }
 
 static int patch_finish(struct cm_request *r, struct cm_error *err)
 {
 	struct transfer *t = cm_request_state(r);
+	int64_t offset = cm_upload_offset(t->upload);
 	int status = check_complete(t, err);
 
+	if (status == 0)
+		status = cm_upload_sync(t->upload, err);
+	transfer_end(t);
 	if (status < 0)
 		return status;
-	status = cm_upload_sync(t->upload, err);
-	if (status < 0)
-		return status;
-	status = session_headers(r, cm_request_param(r, "session"),
-				 cm_upload_offset(t->upload), err);
+	status =
+		session_headers(r, cm_request_param(r, "session"), offset, err);
 	if (status < 0)
 		return status;
 	return cm_reply_status(r, 202, err);
@@ -362,20 +391,12 @@ const struct cm_handler cm_oci_upload_patch = {
 static int put_start(struct cm_request *r, struct cm_error *err)
 {
 	struct cm_digest d;
-	struct transfer *t;
 	int status =
 		cm_oci_digest("digest", cm_request_query(r, "digest"), &d, err);
 
 	if (status < 0)
 		return status;
-	status = session_open(r, &t, err);
-	if (status < 0)
-		return status;
-	t->digest = d;
-	status = check_range(r, t, err);
-	if (status < 0)
-		return status;
-	return set_coding(r, t->upload, err);
+	return session_start(r, &d, err);
 }
 
 static int put_finish(struct cm_request *r, struct cm_error *err)
@@ -398,14 +419,17 @@ const struct cm_handler cm_oci_upload_put = {
 static int status_finish(struct cm_request *r, struct cm_error *err)
 {
 	const char *session = cm_request_param(r, "session");
-	cm_auto(upload) struct cm_upload *u = NULL;
+	struct cm_upload *u;
+	int64_t offset;
 	int status;
 
 	status = cm_upload_open(cm_request_store(r),
 				cm_request_param(r, "name"), session, &u, err);
 	if (status < 0)
 		return status;
-	status = session_headers(r, session, cm_upload_offset(u), err);
+	offset = cm_upload_offset(u);
+	cm_upload_close(u);
+	status = session_headers(r, session, offset, err);
 	if (status < 0)
 		return status;
 	return cm_reply_status(r, 204, err);

@@ -70,6 +70,8 @@ def ranges(data, digest):
         a = r.get(path, range=value)
         equal(f"range {value}", (416, f"bytes */{n}", "SIZE_INVALID"),
               (a.status, a["Content-Range"], a.error()))
+        equal(f"range {value}: not for a cache to keep", None,
+              a["Cache-Control"])
     for value in ("bytes=0-1,5-6", "bytes=-1,-2", "lines=0-1", "bytes=",
                   "bytes=a-b", "bytes 0-1", "bytes=1"):
         a = r.get(path, range=value)
@@ -106,7 +108,7 @@ def coded():
     check("zstd blob: identity without Accept-Encoding",
           plain.body == data and plain["Content-Encoding"] is None)
     equal("zstd blob: Vary", "Accept-Encoding", plain["Vary"])
-    for value in ("zstd", "gzip, zstd;q=0.5", "ZSTD", "*"):
+    for value in ("zstd", "gzip, zstd;q=0.5", "ZSTD"):
         a = r.get(path, accept_encoding=value)
         equal(f"Accept-Encoding {value}: coding", "zstd",
               a["Content-Encoding"])
@@ -116,7 +118,7 @@ def coded():
               a["ETag"] != plain["ETag"], a)
         equal(f"Accept-Encoding {value}: digest of the content", digest,
               a["Docker-Content-Digest"])
-    for value in ("gzip", "zstd;q=0", "identity", "zstd;q=0.000, *;q=0",
+    for value in ("gzip", "zstd;q=0", "identity", "*", "zstd;q=0.000, *;q=0",
                   "*;q=0", ""):
         a = r.get(path, accept_encoding=value)
         check(f"Accept-Encoding {value!r}: identity",
@@ -191,9 +193,8 @@ def deletion():
     r.push_image("blobs/used", "v1", "used")
     layer = r.get("/v2/blobs/used/manifests/v1").json()["layers"][0]["digest"]
     a = r.delete(f"/v2/blobs/used/blobs/{layer}")
-    equal("delete of a blob that a manifest names", (405, "DENIED"),
+    equal("delete of a blob that a manifest names", (409, "DENIED"),
           (a.status, a.error()))
-    check("its Allow", "DELETE" not in a["Allow"], a)
 
 
 BLOB = noise(10000)

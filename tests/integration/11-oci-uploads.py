@@ -199,6 +199,27 @@ def cut():
           r.get(f"/v2/up/cut/blobs/{sha256(data)}").status)
 
 
+def at_once():
+    """A reply says that the session is free: the next request may come at once
+    on another connection."""
+    other = Registry(sys.argv[1])
+    refused = 0
+    for i in range(200):
+        location = r.begin("up/once")
+        data = b"at once %d" % i
+        a = r.request("PATCH", location, data, chunked=True)
+        b = other.request("PUT", location + "?digest=" + sha256(data), b"")
+        refused += a.status != 202 or b.status != 201
+    equal("PATCH and PUT on two connections: none refused", 0, refused)
+    refused = 0
+    for i in range(100):
+        location = r.begin("up/once")
+        r.request("PATCH", location, b"x", {"Content-Range": "5-5"})
+        a = other.get(location)
+        refused += a.status != 204
+    equal("a refused PATCH lets go too", 0, refused)
+
+
 def mounts():
     data = noise(5000, b"mount")
     digest = r.push_blob("up/source", data)
@@ -287,6 +308,7 @@ patch_ranges()
 patch_chunked_range()
 patch_stream()
 cut()
+at_once()
 mounts()
 coded()
 done()
