@@ -343,12 +343,13 @@ static void other_builder(void *arg)
 	struct builders *f = arg;
 	char name[32];
 
-	fake_remote_before_put(f->remote, NULL, NULL);
+	fake_remote_before(f->remote, FAKE_MANIFEST_PUT, NULL, NULL);
 	snprintf(name, sizeof(name), "other %d", f->round++);
 	make_text(at(f->b, name), name);
 	do_save(&f->ob);
 	if (f->round < 10)
-		fake_remote_before_put(f->remote, other_builder, f);
+		fake_remote_before(f->remote, FAKE_MANIFEST_PUT, other_builder,
+				   f);
 }
 
 static void test_builders__storm(void **state)
@@ -357,7 +358,7 @@ static void test_builders__storm(void **state)
 	struct cm_snapshot_result r;
 
 	make_files(f->a, 40, 1);
-	fake_remote_before_put(f->remote, other_builder, f);
+	fake_remote_before(f->remote, FAKE_MANIFEST_PUT, other_builder, f);
 	r = do_save(&f->oa);
 	assert_true(r.published);
 	assert_int_equal(r.merges, 10);
