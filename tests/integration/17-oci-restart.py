@@ -6,7 +6,7 @@ from registry import *
 r = Registry(sys.argv[1])
 SESSION = Path(sys.argv[3])
 DATA = noise(3000000, b"restart")
-TEXT = b"text to be sent in two halves, encoded\n" * 20000
+TEXT = b"text to be sent encoded, before\n" * 20000
 
 
 def before():
@@ -15,8 +15,7 @@ def before():
     r.delete("/v2/re/start/manifests/gone")
     plain, coded = r.begin("re/start"), r.begin("re/start")
     a = r.request("PATCH", plain, DATA[:2000000])
-    b = r.request("PATCH", coded, zstd(TEXT)[:300000],
-                  {"Content-Encoding": "zstd"})
+    b = r.request("PATCH", coded, zstd(TEXT), {"Content-Encoding": "zstd"})
     equal("before: two sessions", (202, 202), (a.status, b.status))
     SESSION.write_text(plain + "\n" + coded)
 
@@ -38,13 +37,8 @@ def after():
     equal("after: it goes on", 201, a.status)
     check("after: every byte",
           r.get(f"/v2/re/start/blobs/{sha256(DATA)}").body == DATA)
-    frame = zstd(TEXT)
-    a = r.request("PATCH", coded, frame[300000:],
-                  {"Content-Encoding": "zstd",
-                   "Content-Range": f"300000-{len(frame) - 1}"})
-    equal("after: the encoded session goes on", 202, a.status)
     a = r.request("PUT", coded + "?digest=" + sha256(TEXT), b"")
-    equal("after: and ends", 201, a.status)
+    equal("after: the encoded session ends", 201, a.status)
     check("after: decoded",
           r.get(f"/v2/re/start/blobs/{sha256(TEXT)}").body == TEXT)
 
