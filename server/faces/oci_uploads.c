@@ -47,17 +47,16 @@ static void transfer_end(struct transfer *t)
 	t->upload = NULL;
 }
 
-static int transfer_new(struct cm_request *r, struct transfer **ret,
-			struct cm_error *err)
+/* The request's new state; NULL without memory. */
+static struct transfer *transfer_new(struct cm_request *r)
 {
 	struct transfer *t = calloc(1, sizeof(*t));
 
 	if (!t)
-		return cm_error_nomem(err);
+		return NULL;
 	t->room = -1;
 	cm_request_set_state(r, t);
-	*ret = t;
-	return 0;
+	return t;
 }
 
 /* ---- replies --------------------------------------------------------- */
@@ -216,11 +215,11 @@ static int commit(struct cm_request *r, struct transfer *t,
 static int begin_single(struct cm_request *r, const char *digest,
 			struct cm_error *err)
 {
-	struct transfer *t;
-	int status = transfer_new(r, &t, err);
+	struct transfer *t = transfer_new(r);
+	int status;
 
-	if (status < 0)
-		return status;
+	if (!t)
+		return cm_error_nomem(err);
 	status = cm_oci_digest("digest", digest, &t->digest, err);
 	if (status < 0)
 		return status;
@@ -341,11 +340,11 @@ static int check_header(struct cm_request *r, struct transfer *t,
 static int session_start(struct cm_request *r, const struct cm_digest *digest,
 			 struct cm_error *err)
 {
-	struct transfer *t;
-	int status = transfer_new(r, &t, err);
+	struct transfer *t = transfer_new(r);
+	int status;
 
-	if (status < 0)
-		return status;
+	if (!t)
+		return cm_error_nomem(err);
 	if (digest)
 		t->digest = *digest;
 	status =
