@@ -2,12 +2,15 @@
  * conn.c - open connections, and the watch that closes slow ones.
  *
  * libmicrohttpd only knows a limit of idle time, which one byte a second
- * escapes. The watch looks at every connection once a second:
+ * escapes. The watch looks at every connection twice a second:
  *
  *	headers    due HEADERS_MS after accept, or after the request line on a
  *		   connection used before
  *	body,      RATE_BYTES must move in each window of RATE_WINDOW_MS, both
  *	sending    directions together, as TCP counts them
+ *	body	   also, the client must not have closed: when data and the end
+ *		   come together libmicrohttpd 0.9.75 reads the data, and never
+ *		   hears of the end; the upload would stay open for a window
  *	idle       libmicrohttpd's limit holds; the watch backs it up against
  *		   a request line sent byte by byte
  *	lingering  LINGERING_MS
@@ -19,6 +22,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -29,7 +33,14 @@
 #include "listen.h"
 #include "log.h"
 
-#define WATCH_MS 1000
+#define WATCH_MS 500
+
+/* tcpi_state of a peer that has sent its end; the kernel's headers for us lack
+ * the name. */
+#define STATE_CLOSE_WAIT 8
+
+/* Looks at which a body's sender must have been gone, to be sure. */
+#define GONE_LOOKS 2
 
 struct cm_conn *cm_conn_of(struct MHD_Connection *connection)
 {
@@ -120,16 +131,37 @@ void cm_conns_notify(void *cls, struct MHD_Connection *connection,
 	}
 }
 
+static bool tcp_info_of(int fd, struct tcp_info *ret)
+{
+	socklen_t len = sizeof(*ret);
+
+	*ret = (struct tcp_info){0};
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, ret, &len) == 0;
+}
+
 /* Bytes that TCP has moved on a connection, acknowledged, both ways. */
 static bool moved_bytes(int fd, uint64_t *ret)
 {
-	struct tcp_info info = {0};
-	socklen_t len = sizeof(info);
+	struct tcp_info info;
 
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+	if (!tcp_info_of(fd, &info))
 		return false;
 	*ret = info.tcpi_bytes_acked + info.tcpi_bytes_received;
 	return true;
+}
+
+/* Has the client closed, and all that it sent been read, for a while? */
+static bool sender_gone(struct cm_conn *c)
+{
+	struct tcp_info info;
+	int unread;
+
+	if (tcp_info_of(c->fd, &info) && info.tcpi_state == STATE_CLOSE_WAIT &&
+	    ioctl(c->fd, FIONREAD, &unread) == 0 && unread == 0)
+		c->gone_looks++;
+	else
+		c->gone_looks = 0;
+	return c->gone_looks >= GONE_LOOKS;
 }
 
 /* Has the connection moved too little in a window that is over? */
@@ -158,17 +190,20 @@ static const char *overdue(struct cm_conn *c, int64_t now)
 	switch ((enum cm_conn_phase)atomic_load_explicit(
 		&c->phase, memory_order_relaxed)) {
 	case CM_CONN_HEADERS:
-		return now - since > CM_HEADERS_MS ? "headers" : NULL;
+		return now - since > CM_HEADERS_MS ? "headers overdue" : NULL;
 	case CM_CONN_BODY:
-		return too_slow(c, since, now) ? "request body" : NULL;
+		if (sender_gone(c))
+			return "request body cut off";
+		return too_slow(c, since, now) ? "request body too slow" : NULL;
 	case CM_CONN_SENDING:
-		return too_slow(c, since, now) ? "reply" : NULL;
+		return too_slow(c, since, now) ? "reply read too slowly" : NULL;
 	case CM_CONN_IDLE:
 		return now - since > CM_IDLE_S * 1000 + CM_HEADERS_MS
-			       ? "request line"
+			       ? "request line overdue"
 			       : NULL;
 	case CM_CONN_LINGERING:
-		return now - since > CM_LINGER_MS ? "rest of the body" : NULL;
+		return now - since > CM_LINGER_MS ? "rest of a refused body"
+						  : NULL;
 	case CM_CONN_WORKING:
 		break;
 	}
@@ -186,8 +221,7 @@ static void look(struct cm_conns *conns)
 		if (!why)
 			continue;
 		shutdown(c->fd, SHUT_RDWR);
-		cm_log(CM_LOG_DEBUG, "slow-client", "%s: %s took too long",
-		       c->remote, why);
+		cm_log(CM_LOG_DEBUG, "slow-client", "%s: %s", c->remote, why);
 	}
 	pthread_mutex_unlock(&conns->lock);
 }
@@ -199,7 +233,11 @@ static bool wait_turn(struct cm_conns *c)
 	bool stopping;
 
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += WATCH_MS / 1000;
+	until.tv_nsec += WATCH_MS * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000L;
+	}
 	pthread_mutex_lock(&c->stop_lock);
 	if (!c->stopping)
 		pthread_cond_timedwait(&c->stop_wake, &c->stop_lock, &until);

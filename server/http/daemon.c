@@ -27,6 +27,10 @@ static void on_message(void *cls, const char *fmt, va_list ap)
 	cm_log(CM_LOG_DEBUG, "http", "%s", text);
 }
 
+/*
+ * Without MHD_OPTION_STRICT_FOR_CLIENT: all that it refuses framing.c and uri.c
+ * refuse too, with a reply that is our own and whole.
+ */
 static struct MHD_Daemon *start_daemon(struct cm_http *h)
 {
 	const struct cm_http_options *o = &h->options;
@@ -41,11 +45,10 @@ static struct MHD_Daemon *start_daemon(struct cm_http *h)
 		MHD_OPTION_CONNECTION_LIMIT, o->max_connections,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CM_IDLE_S,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)CM_CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-		MHD_OPTION_URI_LOG_CALLBACK, cm_exchange_begin, h,
-		MHD_OPTION_NOTIFY_COMPLETED, cm_exchange_end, h,
-		MHD_OPTION_NOTIFY_CONNECTION, cm_conns_notify, &h->conns,
-		MHD_OPTION_END);
+		(size_t)CM_CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK,
+		cm_exchange_begin, h, MHD_OPTION_NOTIFY_COMPLETED,
+		cm_exchange_end, h, MHD_OPTION_NOTIFY_CONNECTION,
+		cm_conns_notify, &h->conns, MHD_OPTION_END);
 }
 
 int cm_http_start(const struct cm_http_options *options, struct cm_http **ret,

@@ -104,11 +104,11 @@ static enum MHD_Result settle(struct cm_request *r, bool first_call)
 	return cm_linger_start(r) ? MHD_YES : MHD_NO;
 }
 
-static enum MHD_Result on_headers(struct cm_request *r)
+static enum MHD_Result on_headers(struct cm_request *r, const char *version)
 {
 	struct cm_error err;
 
-	if (cm_framing_check(r, &err) < 0) {
+	if (cm_framing_check(r, version, &err) < 0) {
 		/* Where this request ends is unknown: reply and close. */
 		r->started = true;
 		fail(r, &err);
@@ -208,13 +208,12 @@ enum MHD_Result cm_exchange_access(void *cls, struct MHD_Connection *connection,
 	(void)cls;
 	(void)connection;
 	(void)url;
-	(void)version;
 	if (!r)
 		return MHD_NO;
 	if (!r->method) {
 		r->method = method;
 		r->head = strcmp(method, "HEAD") == 0;
-		return on_headers(r);
+		return on_headers(r, version);
 	}
 	if (len == 0)
 		return on_complete(r);

@@ -5,6 +5,14 @@
  * first of several lengths; either lets two parties on one connection disagree
  * on where a request ends. So such requests are refused and their connection
  * closed (RFC 9112 §6.1, §6.3).
+ *
+ * It also takes a bare LF for a line's end, a field without a name for the end
+ * of the header, drops what a folded line adds, and cuts at NUL: all of which a
+ * proxy in front may see otherwise. None shows in the values it hands out. But
+ * those lie in the buffer as received, with CR and LF overwritten by NUL, so
+ * the buffer tells: each field must begin two bytes behind the one before it,
+ * and the last be followed by just the empty line. That holds for libmicrohttpd
+ * 0.9.7x, so it is looked at only there; later ones can be strict themselves.
  */
 #include <string.h>
 #include <strings.h>
@@ -13,6 +21,9 @@
 #include "http/limits.h"
 
 struct framing {
+	bool layout_known;
+	const char *next; /* where the next field must begin */
+	bool old;	  /* HTTP/1.0 */
 	size_t fields;
 	size_t hosts;
 	size_t lengths;
@@ -43,6 +54,19 @@ static bool is_field_value(const char *value)
 	return true;
 }
 
+/* Does the field lie where it must? Moves on to the next. */
+static bool in_place(struct framing *f, const char *name, const char *value)
+{
+	const char *at = name + strlen(name) + 1;
+
+	if (name != f->next || value < at)
+		return false;
+	while (at < value && (*at == ' ' || *at == '\t'))
+		at++;
+	f->next = value + strlen(value) + 2;
+	return at == value && f->next[-1] == '\0';
+}
+
 static enum MHD_Result look_at(void *cls, enum MHD_ValueKind kind,
 			       const char *name, const char *value)
 {
@@ -54,6 +78,8 @@ static enum MHD_Result look_at(void *cls, enum MHD_ValueKind kind,
 		f->fault = "malformed field name";
 	else if (!value || !is_field_value(value))
 		f->fault = "control byte in a field value";
+	else if (f->layout_known && !in_place(f, name, value))
+		f->fault = "folded field, bare LF or NUL in the header";
 	else if (strcasecmp(name, "Host") == 0)
 		f->hosts++;
 	else if (strcasecmp(name, "Content-Length") == 0) {
@@ -72,8 +98,8 @@ static const char *contradiction(const struct framing *f)
 {
 	if (f->fault)
 		return f->fault;
-	if (f->hosts > 1)
-		return "more than one Host";
+	if (f->hosts != 1 && (f->hosts > 1 || !f->old))
+		return "exactly one Host is needed";
 	if (f->lengths > 1)
 		return "more than one Content-Length";
 	if (f->encodings > 1)
@@ -82,6 +108,8 @@ static const char *contradiction(const struct framing *f)
 		return "Transfer-Encoding together with Content-Length";
 	if (f->encodings && strcasecmp(f->encoding, "chunked") != 0)
 		return "only Transfer-Encoding: chunked is known here";
+	if (f->encodings && f->old)
+		return "Transfer-Encoding in HTTP/1.0";
 	return NULL;
 }
 
@@ -100,14 +128,19 @@ static int64_t parse_length(const char *text)
 	return n;
 }
 
-static int check_size(struct cm_request *r, const struct framing *f,
-		      struct cm_error *err)
+static size_t header_size(const struct cm_request *r)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
 		r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
 
+	return info ? info->header_size : 0;
+}
+
+static int check_size(struct cm_request *r, const struct framing *f,
+		      struct cm_error *err)
+{
 	if (f->fields <= CM_REQUEST_FIELDS_MAX &&
-	    (!info || info->header_size <= CM_REQUEST_HEADER_MAX))
+	    header_size(r) <= CM_REQUEST_HEADER_MAX)
 		return 0;
 	r->forced_status = 431;
 	return cm_error_set(err, CM_ERR_SIZE,
@@ -115,12 +148,38 @@ static int check_size(struct cm_request *r, const struct framing *f,
 			    CM_REQUEST_HEADER_MAX, CM_REQUEST_FIELDS_MAX);
 }
 
-int cm_framing_check(struct cm_request *r, struct cm_error *err)
+/* "METHOD NUL target NUL HTTP/1.1 NUL NUL": where the fields begin. */
+static const char *fields_start(const struct cm_request *r, const char *version)
+{
+	const char *target = r->method + strlen(r->method) + 1;
+
+	if (version != target + strlen(r->text) + 1)
+		return NULL;
+	return version + strlen(version) + 2;
+}
+
+static void look_at_all(struct cm_request *r, const char *version,
+			struct framing *f)
+{
+	/* A target over the limit was cut, so its length is not known. */
+	f->layout_known =
+		strncmp(MHD_get_version(), "0.9.7", 5) == 0 && !r->uri_cut;
+	f->old = strcmp(version, "HTTP/1.0") == 0;
+	if (f->layout_known)
+		f->next = fields_start(r, version);
+	MHD_get_connection_values(r->connection, MHD_HEADER_KIND, look_at, f);
+	if (f->layout_known && !f->fault &&
+	    f->next + 2 != r->method + header_size(r))
+		f->fault = "field without a name, or bare LF in the header";
+}
+
+int cm_framing_check(struct cm_request *r, const char *version,
+		     struct cm_error *err)
 {
 	struct framing f = {0};
 	const char *why;
 
-	MHD_get_connection_values(r->connection, MHD_HEADER_KIND, look_at, &f);
+	look_at_all(r, version, &f);
 	r->forced_status = 400;
 	why = contradiction(&f);
 	if (why)

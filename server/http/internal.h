@@ -41,6 +41,7 @@ struct cm_conn {
 	_Atomic int64_t since_ms;
 	int64_t window_ms;     /* start of the present window of the rate */
 	uint64_t window_bytes; /* moved when it started */
+	unsigned gone_looks;   /* in a row that found the sender gone */
 	char remote[CM_REMOTE_SIZE];
 };
 
@@ -207,7 +208,8 @@ void cm_request_free(struct cm_request *r);
  * in content_length, chunked and expects_continue. After a failure the
  * connection must be closed; r->forced_status is set.
  */
-int cm_framing_check(struct cm_request *r, struct cm_error *err);
+int cm_framing_check(struct cm_request *r, const char *version,
+		     struct cm_error *err);
 
 /*
  * gates.c: splits, routes, identifies, checks. On failure r->forced_status
