@@ -238,6 +238,8 @@ static int put_parsed(struct cm_request *r, const struct cm_oci_reference *ref,
 			     : cm_store_manifest_put(cm_request_store(r), put,
 						     &d, err);
 
+	if (status == CM_ERR_SIZE)
+		return cm_error_wrap(err, "size of a descriptor");
 	if (status < 0)
 		return status;
 	cm_digest_format(&d, text);
