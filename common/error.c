@@ -5,9 +5,57 @@
 
 #include <cachemount/error.h>
 
+static int continuation(unsigned char c)
+{
+	return (c & 0xc0) == 0x80;
+}
+
+/*
+ * The length of the UTF-8 character at `s` if it is one that a terminal, a
+ * log line and a JSON string can bear as it is; 0 for a control character, for
+ * a sequence that is cut, overlong or a surrogate, and at the end.
+ */
+static size_t plain_character(const unsigned char *s)
+{
+	if (s[0] < 0x80)
+		return s[0] >= 0x20 && s[0] != 0x7f;
+	if (s[0] < 0xc2 || s[0] > 0xf4 || !continuation(s[1]))
+		return 0;
+	if (s[0] < 0xe0) /* U+0080 to U+009F are controls, too */
+		return s[0] == 0xc2 && s[1] < 0xa0 ? 0 : 2;
+	if (!continuation(s[2]))
+		return 0;
+	if (s[0] < 0xf0) {
+		if ((s[0] == 0xe0 && s[1] < 0xa0) ||
+		    (s[0] == 0xed && s[1] > 0x9f))
+			return 0;
+		return 3;
+	}
+	if (!continuation(s[3]) || (s[0] == 0xf0 && s[1] < 0x90) ||
+	    (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return 4;
+}
+
+/* Puts a "?" for every byte that would not be one line of plain UTF-8. */
+static void make_plain(char *text)
+{
+	size_t n;
+
+	for (; *text; text += n) {
+		n = plain_character((const unsigned char *)text);
+		if (n == 0) {
+			*text = '?';
+			n = 1;
+		}
+	}
+}
+
+CM_PRINTF(2, 0)
 static void error_text(struct cm_error *err, const char *fmt, va_list ap)
 {
 	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	make_plain(err->text);
 }
 
 int cm_error_set(struct cm_error *err, enum cm_status status, const char *fmt,
@@ -83,6 +131,7 @@ int cm_error_wrap(struct cm_error *err, const char *fmt, ...)
 	va_end(ap);
 	used = strlen(err->text);
 	snprintf(err->text + used, sizeof(err->text) - used, ": %s", old);
+	make_plain(err->text + used);
 	return err->status;
 }
 

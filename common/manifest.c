@@ -121,20 +121,19 @@ static int parse_array(struct cm_manifest *m, const json_t *root,
 		       struct cm_error *err)
 {
 	const json_t *array = json_object_get(root, key), *entry;
-	size_t i;
+	size_t i, n;
 	int r;
 
 	if (!json_is_array(array))
 		return cm_error_set(err, CM_ERR_INVALID, "%s must be an array",
 				    key);
-	if (json_array_size(array) >= CM_MANIFEST_DESCRIPTORS_MAX)
+	n = json_array_size(array) + (kind == CM_REF_LAYER);
+	if (n > CM_MANIFEST_DESCRIPTORS_MAX)
 		return cm_error_set(err, CM_ERR_SIZE,
-				    "%s has %zu entries; at most %d are "
-				    "allowed",
-				    key, json_array_size(array),
-				    CM_MANIFEST_DESCRIPTORS_MAX - 1);
-	m->descriptors =
-		calloc(json_array_size(array) + 1, sizeof(*m->descriptors));
+				    "the manifest has %zu descriptors; at most "
+				    "%d are allowed",
+				    n, CM_MANIFEST_DESCRIPTORS_MAX);
+	m->descriptors = calloc(n + 1, sizeof(*m->descriptors));
 	if (!m->descriptors)
 		return cm_error_nomem(err);
 	if (kind == CM_REF_LAYER) {
@@ -201,6 +200,25 @@ static int parse_subject(struct cm_manifest *m, const json_t *root,
 	return 0;
 }
 
+/*
+ * A body that reads as a manifest and as an index at once means one thing to
+ * one client and another to the next, under one digest (CVE-2021-41190).
+ */
+static int refuse_ambiguous(const struct cm_manifest *m, const json_t *root,
+			    struct cm_error *err)
+{
+	static const char *const of_manifest[] = {"config", "layers", NULL};
+	static const char *const of_index[] = {"manifests", NULL};
+	const char *const *key = m->index ? of_manifest : of_index;
+
+	for (; *key; key++)
+		if (json_object_get(root, *key))
+			return cm_error_set(err, CM_ERR_INVALID,
+					    "%s has no place in %s", *key,
+					    m->media_type);
+	return 0;
+}
+
 static int parse_root(struct cm_manifest *m, const json_t *root,
 		      const char *content_type, struct cm_error *err)
 {
@@ -211,6 +229,9 @@ static int parse_root(struct cm_manifest *m, const json_t *root,
 		return cm_error_set(err, CM_ERR_INVALID,
 				    "schemaVersion must be 2");
 	r = parse_media_type(m, root, content_type, err);
+	if (r < 0)
+		return r;
+	r = refuse_ambiguous(m, root, err);
 	if (r < 0)
 		return r;
 	r = optional_string(root, "artifactType", &artifact_type, err);

@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,31 +54,51 @@ static int64_t unit_factor(const struct unit *units, size_t n, const char *name,
 	return 0;
 }
 
+/* A decimal number as written: whole + fraction. */
+struct number {
+	uint64_t whole;	 /* UINT64_MAX: that or more */
+	double fraction; /* 0 <= fraction < 1 */
+};
+
 /* Reads digits with an optional fraction; returns what follows, or NULL. */
-static const char *read_number(const char *s, double *ret)
+static const char *read_number(const char *s, struct number *ret)
 {
-	double value = 0, scale = 0.1;
+	struct number n = {0, 0};
+	double scale = 0.1;
 	const char *start = s;
 
 	for (; isdigit((unsigned char)*s); s++)
-		value = value * 10 + (*s - '0');
+		if (__builtin_mul_overflow(n.whole, 10, &n.whole) ||
+		    __builtin_add_overflow(n.whole, *s - '0', &n.whole))
+			n.whole = UINT64_MAX;
 	if (s == start)
 		return NULL;
 	if (*s == '.') {
 		if (!isdigit((unsigned char)*++s))
 			return NULL;
 		for (; isdigit((unsigned char)*s); s++, scale /= 10)
-			value += (*s - '0') * scale;
+			n.fraction += (*s - '0') * scale;
 	}
-	*ret = value;
+	*ret = n;
 	return s;
+}
+
+/* Adds n * factor to `*total`; false beyond INT64_MAX. Whole parts are exact.
+ */
+static bool add_scaled(struct number n, int64_t factor, int64_t *total)
+{
+	int64_t product, rest = llround(n.fraction * (double)factor);
+
+	return !__builtin_mul_overflow(n.whole, factor, &product) &&
+	       !__builtin_add_overflow(product, rest, &product) &&
+	       !__builtin_add_overflow(*total, product, total);
 }
 
 int cm_size_parse(const char *text, int64_t *ret_bytes, struct cm_error *err)
 {
 	const char *s;
-	double number = 0;
-	int64_t factor = 0;
+	struct number number = {0, 0};
+	int64_t factor = 0, bytes = 0;
 
 	s = read_number(text, &number);
 	if (s) {
@@ -86,44 +107,48 @@ int cm_size_parse(const char *text, int64_t *ret_bytes, struct cm_error *err)
 		factor = unit_factor(size_units, UNITS_LEN(size_units), s,
 				     strlen(s));
 	}
-	if (factor == 0 || number * (double)factor >= 9.2e18)
+	if (factor == 0 || !add_scaled(number, factor, &bytes))
 		return cm_error_set(err, CM_ERR_INVALID,
 				    "\"%.60s\" is no size; write for example "
 				    "512MiB, 10GB or 20g",
 				    text);
-	*ret_bytes = (int64_t)llround(number * (double)factor);
+	*ret_bytes = bytes;
 	return 0;
+}
+
+/* The unit at `*s`, moving past it; a bare number alone is seconds. */
+static int64_t duration_factor(const char **s, bool alone)
+{
+	const char *name = *s;
+	size_t len = 0;
+
+	while (isalpha((unsigned char)name[len]))
+		len++;
+	*s += len;
+	if (len == 0 && **s == '\0' && alone)
+		return 1000;
+	return unit_factor(duration_units, UNITS_LEN(duration_units), name,
+			   len);
 }
 
 int cm_duration_parse(const char *text, int64_t *ret_ms, struct cm_error *err)
 {
 	const char *s = text;
-	double total = 0, number;
-	int64_t factor;
-	size_t len;
+	struct number number;
+	int64_t factor, ms = 0;
+	bool first = true;
 
 	do {
 		s = read_number(s, &number);
-		if (!s)
-			break;
-		for (len = 0; isalpha((unsigned char)s[len]);)
-			len++;
-		if (len == 0 && *s == '\0' && total == 0)
-			factor = 1000;
-		else
-			factor = unit_factor(duration_units,
-					     UNITS_LEN(duration_units), s, len);
-		if (factor == 0)
-			break;
-		total += number * (double)factor;
-		s += len;
+		factor = s ? duration_factor(&s, first) : 0;
+		if (factor == 0 || !add_scaled(number, factor, &ms))
+			return cm_error_set(err, CM_ERR_INVALID,
+					    "\"%.60s\" is no duration; write "
+					    "for example 30s, 36h or 14d",
+					    text);
+		first = false;
 	} while (*s);
-	if (!s || *s || total >= 9.2e18)
-		return cm_error_set(err, CM_ERR_INVALID,
-				    "\"%.60s\" is no duration; write for "
-				    "example 30s, 36h or 14d",
-				    text);
-	*ret_ms = (int64_t)llround(total);
+	*ret_ms = ms;
 	return 0;
 }
 
@@ -149,9 +174,9 @@ char *cm_duration_format(int64_t ms, char out[static CM_DURATION_TEXT_SIZE])
 
 	if (ms < 1000)
 		snprintf(out, CM_DURATION_TEXT_SIZE, "%" PRId64 " ms", ms);
-	else if (s < 60)
-		snprintf(out, CM_DURATION_TEXT_SIZE, "%.1f s",
-			 (double)ms / 1000);
+	else if (s < 60) /* cut, not rounded: 59.99 s are no "60.0 s" */
+		snprintf(out, CM_DURATION_TEXT_SIZE,
+			 "%" PRId64 ".%" PRId64 " s", s, ms % 1000 / 100);
 	else if (s < 3600)
 		snprintf(out, CM_DURATION_TEXT_SIZE,
 			 "%" PRId64 "m %" PRId64 "s", s / 60, s % 60);
@@ -167,7 +192,7 @@ char *cm_duration_format(int64_t ms, char out[static CM_DURATION_TEXT_SIZE])
 
 char *cm_time_format(int64_t unix_ms, char out[static CM_TIME_TEXT_SIZE])
 {
-	time_t t = (time_t)(unix_ms / 1000);
+	time_t t = (time_t)(unix_ms / 1000 - (unix_ms % 1000 < 0));
 	struct tm tm;
 
 	if (!gmtime_r(&t, &tm) ||

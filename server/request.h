@@ -17,10 +17,17 @@
  *	           any thread: frees r->state
  *
  * A handler that fails returns a negative status with `err` filled; the face's
- * `fail` turns that into its own error body. A handler without `body` accepts
- * no body: one that comes is refused (if announced) with 400.
- * A handler without `finish` must reply in start, or hand over with
- * cm_request_defer().
+ * `fail` turns that into its own error body. So do the gates, of whose failures
+ * the server sets the HTTP status itself, whatever `fail` says: 405 (err is
+ * CM_ERR_UNSUPPORTED), 413, 417, 431 (CM_ERR_SIZE, …), 503 with Retry-After
+ * (CM_ERR_BUSY, CM_ERR_UNAVAILABLE). A path whose {name} is no legal repository
+ * name is CM_ERR_INVALID, and is told from other faults of form by
+ * cm_request_param(r, "name") being NULL while the route has a {name}:
+ * cm_request_route(r) tells which one matched, NULL for an unknown path.
+ *
+ * A handler without `body` accepts no body: one that comes is refused (if
+ * announced) with 400. A handler without `finish` must reply in start, or hand
+ * over with cm_request_defer().
  */
 #ifndef CM_SERVER_REQUEST_H
 #define CM_SERVER_REQUEST_H
@@ -92,6 +99,9 @@ extern const size_t cm_faces_len;
 struct cm_store *cm_request_store(struct cm_request *r);
 const char *cm_request_method(const struct cm_request *r);
 bool cm_request_is_head(const struct cm_request *r);
+
+/* The row of the table that was picked; NULL if no path matched. */
+const struct cm_route *cm_request_route(const struct cm_request *r);
 
 /* The raw path without query, as sent. */
 const char *cm_request_path(const struct cm_request *r);
@@ -167,13 +177,17 @@ struct cm_blob_part {
 };
 
 /*
- * Sends a blob or part of it; takes `b` in any case. A part of a zstd blob
+ * Sends a blob or part of it; takes `b` in any case, and on failure drops the
+ * header fields added so far, which described the blob. A part of a zstd blob
  * that is not sent as stored must have been sought with cm_blob_seek().
  * Content small enough is sent from memory, files by sendfile.
  */
 int cm_reply_blob(struct cm_request *r, int status, struct cm_blob *b,
 		  const struct cm_blob_part *part, const char *content_type,
 		  struct cm_error *err);
+
+/* The HTTP status that stands for a failure, where a face has no other idea. */
+int cm_status_to_http(enum cm_status status);
 
 /* ---- server figures (for the administration face) -------------------- */
 

@@ -45,8 +45,13 @@ enum cm_status {
 /* What failed and why. Caller-owned, fixed size, nothing to free. */
 struct cm_error {
 	enum cm_status status;
-	int os_errno;		      /* errno of the failed call, or 0 */
-	char text[CM_ERROR_TEXT_MAX]; /* one line, no final full stop */
+	int os_errno; /* errno of the failed call, or 0 */
+	/*
+	 * One line of UTF-8 without control characters, whatever names and
+	 * bytes of a client's went in (a "?" stands for each byte that is
+	 * not); no final full stop.
+	 */
+	char text[CM_ERROR_TEXT_MAX];
 };
 
 /*

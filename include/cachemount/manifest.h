@@ -43,8 +43,9 @@ struct cm_manifest {
  * Parses a manifest of `len` bytes. `content_type` is what the client said it
  * is, or NULL: then the body's mediaType counts. A body whose mediaType
  * differs from `content_type` is refused, as is anything but schemaVersion 2,
- * doubled keys, a descriptor without mediaType, digest or size, more than
- * CM_MANIFEST_DESCRIPTORS_MAX descriptors, or nesting beyond reason.
+ * doubled keys, a manifest with an index's members or the reverse, a descriptor
+ * without mediaType, digest or size, more than CM_MANIFEST_DESCRIPTORS_MAX
+ * descriptors, or nesting beyond reason.
  *
  * CM_ERR_INVALID with a message that names the field; CM_ERR_UNSUPPORTED for
  * a media type or digest algorithm that is not offered; CM_ERR_SIZE beyond

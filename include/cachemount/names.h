@@ -27,14 +27,14 @@ bool cm_tag_valid(const char *tag, size_t len);
 
 /*
  * Maps a mount id, which BuildKit lets be any text ("/root/.cache/pip"), to a
- * repository path component, by a rule that never changes:
+ * repository name, by a rule that never changes:
  *
  * - an id that is a legal repository name is its own name;
  * - else it is lower-cased, each run of bytes outside [a-z0-9] becomes one
  *   "-", leading and trailing "-" go, it is cut to 64 bytes (then again
  *   without trailing "-"), and "-" plus the first 12 hex digits of the SHA-256
- *   of the untouched id is appended, so that two ids never share a name. An id
- *   with nothing left is "id-" plus the digits.
+ *   of the untouched id is appended, so that ids that read alike get names of
+ *   their own. An id with nothing left is "id-" plus the digits.
  *
  * Writes the name and a NUL to `out`. CM_ERR_INVALID if `id` is empty or over
  * CM_MOUNT_ID_MAX bytes.

@@ -1,0 +1,215 @@
+/* config_table.c - what can be set, and how a value of each kind is read. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cachemount/cleanup.h>
+#include <cachemount/units.h>
+
+#include "config_table.h"
+#include "request.h"
+
+#define SECOND 1000LL
+#define HOUR   (3600 * SECOND)
+#define YEAR   (365 * 24 * HOUR)
+
+#define NAME_MAX_LEN 32
+#define NEAR_EDITS   2
+
+static const struct cm_choice log_formats[] = {
+	{"auto", CM_LOG_AUTO},
+	{"json", CM_LOG_JSON},
+	{"text", CM_LOG_TEXT},
+	{NULL, 0},
+};
+
+static const struct cm_choice log_levels[] = {
+	{"debug", CM_LOG_DEBUG},
+	{"info", CM_LOG_INFO},
+	{"warn", CM_LOG_WARN},
+	{"error", CM_LOG_ERROR},
+	{NULL, 0},
+};
+
+static const struct cm_choice anonymous_words[] = {
+	{"pull", CM_PERM_PULL},
+	{"push", CM_PERM_PULL | CM_PERM_PUSH},
+	{NULL, 0},
+};
+
+#define MEMBER(m) offsetof(struct cm_config, m)
+
+/* In the order of the help text. */
+const struct cm_setting cm_settings[] = {
+	{"data", CM_SETTING_TEXT, MEMBER(data), 0, 0, NULL, NULL, "DIR",
+	 "where everything is kept (as root /var/lib/cachemount,\n"
+	 "else $XDG_DATA_HOME/cachemount or ~/.local/share/cachemount)"},
+	{"listen", CM_SETTING_TEXT, MEMBER(listen), 0, 0, NULL,
+	 "127.0.0.1:8080", "ADDR:PORT",
+	 "address to serve, such as 0.0.0.0:8080 or [::1]:8080;\n"
+	 "port 0 picks a free one and prints it"},
+	{"token-file", CM_SETTING_TEXT, MEMBER(token_file), 0, 0, NULL, NULL,
+	 "FILE", "named tokens and what each may do; read again when changed"},
+	{"allow-anonymous", CM_SETTING_CHOICE, MEMBER(anonymous), 0, 0,
+	 anonymous_words, NULL, "pull|push",
+	 "what a client without a token may do; push includes pull"},
+	{"workers", CM_SETTING_COUNT, MEMBER(workers), 1, 1024, NULL, "32", "N",
+	 "threads for requests that wait for the disk"},
+	{"max-connections", CM_SETTING_COUNT, MEMBER(max_connections), 16,
+	 1000000, NULL, "16384", "N", "connections open at once"},
+	{"lease", CM_SETTING_DURATION, MEMBER(lease_ms), SECOND, YEAR, NULL,
+	 "1h", "TIME", "how long a blob is kept once a client was told of it"},
+	{"upload-ttl", CM_SETTING_DURATION, MEMBER(upload_ttl_ms), SECOND, YEAR,
+	 NULL, "24h", "TIME", "how long an idle upload can be resumed"},
+	{"drain-timeout", CM_SETTING_DURATION, MEMBER(drain_timeout_ms), 0,
+	 HOUR, NULL, "30s", "TIME",
+	 "how long transfers may go on after SIGTERM"},
+	{"log-format", CM_SETTING_CHOICE, MEMBER(log_format), 0, 0, log_formats,
+	 "auto", "json|text", "default: text on a terminal, else json"},
+	{"log-level", CM_SETTING_CHOICE, MEMBER(log_level), 0, 0, log_levels,
+	 "info", "LEVEL", "debug, info, warn or error"},
+	{"access-log", CM_SETTING_SWITCH, MEMBER(access_log), 0, 0, NULL, "on",
+	 "on|off", "one line a request"},
+};
+
+const size_t cm_settings_len = sizeof(cm_settings) / sizeof(cm_settings[0]);
+
+const struct cm_setting *cm_setting_find(const char *name)
+{
+	for (size_t i = 0; i < cm_settings_len; i++)
+		if (strcmp(cm_settings[i].name, name) == 0)
+			return &cm_settings[i];
+	return NULL;
+}
+
+/* Edits (insert, remove, replace a byte) between two short names. */
+static size_t edits(const char *a, const char *b)
+{
+	size_t row[NAME_MAX_LEN + 1], la = strlen(a), lb = strlen(b);
+	size_t diagonal, above, best;
+
+	if (la > NAME_MAX_LEN || lb > NAME_MAX_LEN)
+		return NAME_MAX_LEN;
+	for (size_t j = 0; j <= lb; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= la; i++) {
+		diagonal = row[0];
+		row[0] = i;
+		for (size_t j = 1; j <= lb; j++) {
+			above = row[j];
+			best = diagonal + (a[i - 1] != b[j - 1]);
+			best = above + 1 < best ? above + 1 : best;
+			best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+			diagonal = above;
+			row[j] = best;
+		}
+	}
+	return row[lb];
+}
+
+const struct cm_setting *cm_setting_near(const char *name)
+{
+	for (size_t i = 0; i < cm_settings_len; i++)
+		if (edits(name, cm_settings[i].name) <= NEAR_EDITS)
+			return &cm_settings[i];
+	return NULL;
+}
+
+static int apply_text(const char *value, char **member, struct cm_error *err)
+{
+	char *copy;
+
+	if (!*value)
+		return cm_error_set(err, CM_ERR_INVALID, "must not be empty");
+	copy = strdup(value);
+	if (!copy)
+		return cm_error_nomem(err);
+	free(*member);
+	*member = copy;
+	return 0;
+}
+
+static int apply_count(const struct cm_setting *s, const char *value,
+		       int64_t *member, struct cm_error *err)
+{
+	char *end;
+	long long n;
+
+	errno = 0;
+	n = strtoll(value, &end, 10);
+	if (errno != 0 || end == value || *end || n < s->min || n > s->max)
+		return cm_error_set(err, CM_ERR_INVALID,
+				    "\"%.64s\" is no number from %lld to %lld",
+				    value, (long long)s->min,
+				    (long long)s->max);
+	*member = n;
+	return 0;
+}
+
+static int apply_duration(const struct cm_setting *s, const char *value,
+			  int64_t *member, struct cm_error *err)
+{
+	char min[CM_DURATION_TEXT_SIZE], max[CM_DURATION_TEXT_SIZE];
+	int64_t ms;
+	int rc = cm_duration_parse(value, &ms, err);
+
+	if (rc < 0)
+		return rc;
+	if (ms < s->min || ms > s->max)
+		return cm_error_set(err, CM_ERR_INVALID,
+				    "\"%.64s\" is not between %s and %s", value,
+				    cm_duration_format(s->min, min),
+				    cm_duration_format(s->max, max));
+	*member = ms;
+	return 0;
+}
+
+static int apply_choice(const struct cm_setting *s, const char *value,
+			int *member, struct cm_error *err)
+{
+	char words[128] = "";
+
+	for (const struct cm_choice *c = s->choices; c->word; c++) {
+		if (strcmp(c->word, value) == 0) {
+			*member = c->value;
+			return 0;
+		}
+		strcat(words, *words ? ", " : "");
+		strcat(words, c->word);
+	}
+	return cm_error_set(err, CM_ERR_INVALID, "\"%.64s\" is none of %s",
+			    value, words);
+}
+
+static int apply_switch(const char *value, bool *member, struct cm_error *err)
+{
+	bool on = strcmp(value, "on") == 0;
+
+	if (!on && strcmp(value, "off") != 0)
+		return cm_error_set(err, CM_ERR_INVALID,
+				    "\"%.64s\" is neither on nor off", value);
+	*member = on;
+	return 0;
+}
+
+int cm_setting_apply(const struct cm_setting *s, const char *value,
+		     struct cm_config *config, struct cm_error *err)
+{
+	void *member = (char *)config + s->offset;
+
+	if (s->offset == MEMBER(anonymous))
+		config->anonymous_set = true;
+	switch (s->kind) {
+	case CM_SETTING_TEXT:
+		return apply_text(value, member, err);
+	case CM_SETTING_COUNT:
+		return apply_count(s, value, member, err);
+	case CM_SETTING_DURATION:
+		return apply_duration(s, value, member, err);
+	case CM_SETTING_CHOICE:
+		return apply_choice(s, value, member, err);
+	case CM_SETTING_SWITCH:
+		return apply_switch(value, member, err);
+	}
+	return cm_error_set(err, CM_ERR_INTERNAL, "setting of no kind");
+}

@@ -1,0 +1,172 @@
+/*
+ * api.c - the administration face under /api/v1/.
+ *
+ * Bodies are JSON objects; sizes are integer bytes, times RFC 3339 in UTC.
+ * Errors are {"errors":[{"code":"<status, lower case>","message":"…"}]}.
+ * Everywhere an identity sees and touches only repositories that it may.
+ *
+ * GET /api/v1/stats					(pull)
+ *	{"version":"…",
+ *	 "store":{"repositories","tags","manifests","blobs","content_bytes",
+ *		"stored_bytes","referenced_bytes","uploads","quarantined"},
+ *	 "ratios":{"deduplication","compression","hits"},
+ *	 "counters":{"<name>":N,…},
+ *	 "server":{"started","uptime_ms","connections","requests",
+ *		"sent_bytes","received_bytes","draining"}}
+ *	deduplication = referenced / content bytes, compression = content /
+ *	stored bytes, hits = hits / (hits + misses); null where undefined.
+ *
+ * GET /api/v1/repositories?prefix=&n=&last=		(pull)
+ *	{"repositories":["…",…],"next":"…"}
+ *	In byte order. "next" is there if more follow: give it as `last`.
+ *	n is at most, and by default, 1000.
+ *
+ * GET /api/v1/tags?repository=&prefix=&n=&last=	(pull)
+ *	{"tags":[{"repository","tag","digest","mediaType","artifactType",
+ *		"size","created","updated","pulled","writer"},…],"next":"…"}
+ *	By repository, then tag. size is that of the manifest and all it names.
+ *	artifactType, pulled and writer may be null. "next" is
+ *	"<repository>:<tag>". Either `repository` or `prefix`, or neither.
+ *
+ * POST /api/v1/purge					(delete, see
+ *api_purge.c)
+ *	{"repository","prefix","tag","older_than","unused_for","writer",
+ *	 "all","dry_run"}
+ *	-> {"tags":N,"manifests":N,"blobs":N,"bytes":N,"dry_run":B}
+ *
+ * POST /api/v1/verify					(push, see api_verify.c)
+ *	{"repository","digests":["…",…],"offset":N} or
+ *	{"repository","tag","offset":N}
+ *	-> {"results":[{"digest","status","message"},…],"more":B,"next":N}
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include <cachemount/names.h>
+#include <cachemount/protocol.h>
+
+#include "faces/api.h"
+#include "faces/faces.h"
+#include "faces/oci_error.h"
+
+/* Writes the fields for a message: "a, b, c". */
+static void list_fields(const char *const *fields, char *out, size_t size)
+{
+	size_t used = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; fields[i] && used < size; i++)
+		used += (size_t)snprintf(out + used, size - used, "%s%s",
+					 i > 0 ? ", " : "", fields[i]);
+}
+
+int cm_api_known_fields(json_t *object, const char *const *fields,
+			struct cm_error *err)
+{
+	char known[256];
+	const char *key;
+	json_t *value;
+	size_t i;
+
+	json_object_foreach (object, key, value) {
+		for (i = 0; fields[i] && strcmp(fields[i], key) != 0;)
+			i++;
+		if (fields[i])
+			continue;
+		list_fields(fields, known, sizeof(known));
+		return cm_error_set(err, CM_ERR_INVALID,
+				    "\"%.60s\" is no field here; the fields "
+				    "are %s",
+				    key, known);
+	}
+	return 0;
+}
+
+int cm_api_string(const json_t *object, const char *key, const char **ret,
+		  struct cm_error *err)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (!value || json_is_null(value))
+		return 0;
+	if (!json_is_string(value))
+		return cm_error_set(err, CM_ERR_INVALID, "%s must be a string",
+				    key);
+	*ret = json_string_value(value);
+	return 0;
+}
+
+int cm_api_bool(const json_t *object, const char *key, bool *ret,
+		struct cm_error *err)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (!value || json_is_null(value))
+		return 0;
+	if (!json_is_boolean(value))
+		return cm_error_set(err, CM_ERR_INVALID,
+				    "%s must be true or false", key);
+	*ret = json_is_true(value);
+	return 0;
+}
+
+int cm_api_repository(const json_t *object, const char *key, const char **ret,
+		      struct cm_error *err)
+{
+	int status = cm_api_string(object, key, ret, err);
+
+	if (status < 0 || !*ret)
+		return status;
+	if (!cm_repository_valid(*ret, strlen(*ret)))
+		return cm_error_set(err, CM_ERR_INVALID,
+				    "%s \"%.100s\" is no repository name", key,
+				    *ret);
+	return 0;
+}
+
+int cm_api_require(struct cm_request *r, enum cm_permission p, const char *word,
+		   const char *repo, struct cm_error *err)
+{
+	if (cm_request_may(r, p, repo))
+		return 0;
+	return cm_error_set(err, CM_ERR_DENIED,
+			    "this needs the permission \"%s\" on %s", word,
+			    repo);
+}
+
+/*
+ * "-" is no legal component, so no pattern can name <prefix>/-/-: it is covered
+ * only by one that covers all beneath the prefix, now and later. (Two of them,
+ * since one star covers one component.)
+ */
+bool cm_api_may_all(const struct cm_request *r, enum cm_permission p,
+		    const char *prefix)
+{
+	char probe[CM_REPOSITORY_MAX + 8];
+
+	snprintf(probe, sizeof(probe), "%s%s-/-", prefix, *prefix ? "/" : "");
+	return cm_request_may(r, p, probe);
+}
+
+static void fail(struct cm_request *r, const struct cm_error *err)
+{
+	/* Without memory for a body the server sends its own bare status. */
+	(void)cm_reply_error(r, cm_status_to_http(err->status),
+			     cm_status_name(err->status), err->text, NULL);
+}
+
+static const struct cm_route routes[] = {
+	{"GET", CM_API_STATS, CM_PERM_PULL, &cm_api_stats},
+	{"GET", CM_API_REPOSITORIES, CM_PERM_PULL, &cm_api_repositories},
+	{"GET", CM_API_TAGS, CM_PERM_PULL, &cm_api_tags},
+	{"POST", CM_API_PURGE, CM_PERM_NONE, &cm_api_purge},
+	{"POST", CM_API_VERIFY, CM_PERM_NONE, &cm_api_verify},
+};
+
+const struct cm_face cm_api_face = {
+	.name = "api",
+	.prefix = "/api/v1/",
+	.routes = routes,
+	.routes_len = sizeof(routes) / sizeof(routes[0]),
+	.fail = fail,
+};

@@ -1,0 +1,94 @@
+/* api_stats.c - GET /api/v1/stats: what the store holds and how it serves. */
+#include <string.h>
+
+#include <cachemount/units.h>
+
+#include "faces/api.h"
+#include "faces/body.h"
+
+/* Counters that http.c keeps: what faces noted as "hit" and "miss". */
+#define COUNTER_HITS   "hits"
+#define COUNTER_MISSES "misses"
+
+static json_t *ratio(int64_t part, int64_t whole)
+{
+	return whole > 0 ? json_real((double)part / (double)whole)
+			 : json_null();
+}
+
+static json_t *store_json(const struct cm_store_stats *s)
+{
+	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}",
+			 "repositories", (json_int_t)s->repositories, "tags",
+			 (json_int_t)s->tags, "manifests",
+			 (json_int_t)s->manifests, "blobs",
+			 (json_int_t)s->blobs, "content_bytes",
+			 (json_int_t)s->content_bytes, "stored_bytes",
+			 (json_int_t)s->stored_bytes, "referenced_bytes",
+			 (json_int_t)s->referenced_bytes, "uploads",
+			 (json_int_t)s->uploads, "quarantined",
+			 (json_int_t)s->quarantined);
+}
+
+static json_t *ratios_json(const struct cm_store_stats *s,
+			   const json_t *counters)
+{
+	json_int_t hits =
+		json_integer_value(json_object_get(counters, COUNTER_HITS));
+	json_int_t misses =
+		json_integer_value(json_object_get(counters, COUNTER_MISSES));
+
+	return json_pack("{s:o,s:o,s:o}", "deduplication",
+			 ratio(s->referenced_bytes, s->content_bytes),
+			 "compression",
+			 ratio(s->content_bytes, s->stored_bytes), "hits",
+			 ratio(hits, hits + misses));
+}
+
+static json_t *server_json(const struct cm_request *r)
+{
+	char started[CM_TIME_TEXT_SIZE];
+	struct cm_server_figures f;
+
+	cm_server_figures(r, &f);
+	return json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:b}", "started",
+			 cm_time_format(f.started_ms, started), "uptime_ms",
+			 (json_int_t)(cm_now_ms() - f.started_ms),
+			 "connections", (json_int_t)f.connections, "requests",
+			 (json_int_t)f.requests, "sent_bytes",
+			 (json_int_t)f.sent_bytes, "received_bytes",
+			 (json_int_t)f.received_bytes, "draining", f.draining);
+}
+
+static int add_counter(void *arg, const char *name, int64_t value)
+{
+	return json_object_set_new(arg, name, json_integer(value)) < 0
+		       ? CM_ERR_NO_MEMORY
+		       : 0;
+}
+
+static int stats(struct cm_request *r, struct cm_error *err)
+{
+	cm_auto(json) json_t *counters = json_object();
+	struct cm_store *store = cm_request_store(r);
+	struct cm_store_stats s;
+	json_t *body;
+	int status = cm_store_stats(store, &s, err);
+
+	if (status < 0)
+		return status;
+	status = cm_store_counters(store, add_counter, counters, err);
+	if (status == CM_ERR_NO_MEMORY)
+		return cm_error_nomem(err);
+	if (status < 0)
+		return status;
+	body = json_pack("{s:s,s:o,s:o,s:O,s:o}", "version", CM_VERSION,
+			 "store", store_json(&s), "ratios",
+			 ratios_json(&s, counters), "counters", counters,
+			 "server", server_json(r));
+	if (!body)
+		return cm_error_nomem(err);
+	return cm_reply_json(r, 200, body, err);
+}
+
+const struct cm_handler cm_api_stats = {.finish = stats, .blocking = true};

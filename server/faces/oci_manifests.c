@@ -1,0 +1,345 @@
+/*
+ * oci_manifests.c - GET, HEAD, PUT and DELETE of a manifest by tag or digest
+ * (distribution-spec, "Pulling manifests", "Pushing Manifests", "Deleting
+ * Manifests"), and conditional PUTs (protocol.h).
+ *
+ * A manifest goes out as it came in, byte for byte and under the media type it
+ * came with, whatever Accept says: a client that cannot read it knows better
+ * than a 404 would tell it.
+ */
+#include <string.h>
+
+#include <cachemount/manifest.h>
+#include <cachemount/protocol.h>
+
+#include "faces/body.h"
+#include "faces/fields.h"
+#include "faces/oci.h"
+#include "faces/oci_error.h"
+
+/* Times that a condition is looked at again after the tag moved meanwhile. */
+#define CONDITION_TRIES 8
+
+/* ---- GET and HEAD ------------------------------------------------------ */
+
+/* For 200 and 304 only, as with blobs. */
+static int manifest_headers(struct cm_request *r, const char *digest,
+			    bool by_tag, struct cm_error *err)
+{
+	if (cm_reply_header(r, "Docker-Content-Digest", "%s", digest) < 0 ||
+	    cm_reply_header(r, "ETag", "\"%s\"", digest) < 0 ||
+	    cm_reply_header(r, "Cache-Control",
+			    by_tag ? "no-cache"
+				   : "max-age=31536000, immutable") < 0)
+		return cm_error_nomem(err);
+	return 0;
+}
+
+static int send_manifest(struct cm_request *r,
+			 const struct cm_stored_manifest *m, bool by_tag,
+			 struct cm_error *err)
+{
+	char digest[CM_DIGEST_TEXT_SIZE];
+	int status, http;
+
+	cm_digest_format(&m->digest, digest);
+	http = cm_oci_precondition(r, digest, digest);
+	if (http == 412)
+		return cm_reply_status(r, 412, err);
+	status = manifest_headers(r, digest, by_tag, err);
+	if (status < 0)
+		return status;
+	if (http == 304)
+		return cm_reply_status(r, 304, err);
+	if (cm_request_is_head(r))
+		return cm_reply_head(r, 200, m->media_type, m->size, err);
+	return cm_reply_bytes(r, 200, m->media_type, m->bytes, (size_t)m->size,
+			      err);
+}
+
+/* A text that can name nothing names nothing: 404, as the spec's list has. */
+static int get_reference(struct cm_request *r, struct cm_oci_reference *ret,
+			 struct cm_error *err)
+{
+	int status = cm_oci_reference(r, ret, err);
+
+	if (status == CM_ERR_INVALID)
+		err->status = CM_ERR_NOT_FOUND;
+	return status == CM_ERR_INVALID ? CM_ERR_NOT_FOUND : status;
+}
+
+static int manifest_get(struct cm_request *r, struct cm_error *err)
+{
+	struct cm_stored_manifest m;
+	struct cm_oci_reference ref;
+	int status = get_reference(r, &ref, err);
+
+	if (status < 0)
+		return status;
+	status = cm_store_manifest_get(
+		cm_request_store(r), cm_request_param(r, "name"), ref.tag,
+		&ref.digest, !cm_request_is_head(r), &m, err);
+	cm_request_note(r, status < 0 ? "miss" : "hit");
+	if (status < 0)
+		return status;
+	status = send_manifest(r, &m, ref.tag != NULL, err);
+	cm_stored_manifest_release(&m);
+	return status;
+}
+
+const struct cm_handler cm_oci_manifest_get = {.start = manifest_get};
+
+/* ---- PUT --------------------------------------------------------------- */
+
+static int put_start(struct cm_request *r, struct cm_error *err)
+{
+	struct cm_oci_reference ref;
+	enum cm_encoding coding;
+	int status = cm_oci_reference(r, &ref, err);
+
+	if (status < 0)
+		return status;
+	status = cm_field_coding(cm_request_header(r, "Content-Encoding"),
+				 &coding, err);
+	if (status == 0 && coding == CM_ENCODING_IDENTITY)
+		return 0;
+	return cm_reply_error(r, 415, "UNSUPPORTED",
+			      "a manifest is sent without Content-Encoding",
+			      err);
+}
+
+/* What the reference names now; NULL if nothing. */
+static int current_digest(struct cm_request *r,
+			  const struct cm_oci_reference *ref,
+			  struct cm_digest *buf, const struct cm_digest **ret,
+			  struct cm_error *err)
+{
+	struct cm_stored_manifest m;
+	int status = cm_store_manifest_get(
+		cm_request_store(r), cm_request_param(r, "name"), ref->tag,
+		&ref->digest, false, &m, err);
+
+	*ret = NULL;
+	if (status == CM_ERR_NOT_FOUND)
+		return 0;
+	if (status < 0)
+		return status;
+	*buf = m.digest;
+	*ret = buf;
+	cm_stored_manifest_release(&m);
+	return 0;
+}
+
+/* 412, with what the tag names now, so that the client need not ask. */
+static int precondition_failed(struct cm_request *r,
+			       const struct cm_digest *current,
+			       struct cm_error *err)
+{
+	char digest[CM_DIGEST_TEXT_SIZE];
+
+	if (!current)
+		return cm_error_set(err, CM_ERR_PRECONDITION,
+				    "If-Match: there is no such manifest now");
+	cm_digest_format(current, digest);
+	if (cm_reply_header(r, "ETag", "\"%s\"", digest) < 0 ||
+	    cm_reply_header(r, "Docker-Content-Digest", "%s", digest) < 0)
+		return cm_error_nomem(err);
+	return cm_error_set(err, CM_ERR_PRECONDITION,
+			    "If-Match or If-None-Match does not hold: the "
+			    "manifest is now %s",
+			    digest);
+}
+
+/*
+ * Whether the request's conditions hold for `current` (NULL: nothing is
+ * there): 1 or 0, or an error for a malformed field.
+ */
+static int conditions_hold(struct cm_request *r,
+			   const struct cm_digest *current,
+			   struct cm_error *err)
+{
+	const char *match = cm_request_header(r, "If-Match");
+	const char *none = cm_request_header(r, "If-None-Match");
+	char digest[CM_DIGEST_TEXT_SIZE];
+	const char *tag = current ? cm_digest_format(current, digest) : NULL;
+	int status = 1;
+
+	if (match) {
+		status = cm_field_etag_match(match, tag, CM_ETAG_STRONG, err);
+		if (status < 0)
+			return cm_error_wrap(err, "If-Match");
+	}
+	if (status > 0 && none) {
+		status = cm_field_etag_match(none, tag, CM_ETAG_WEAK, err);
+		if (status < 0)
+			return cm_error_wrap(err, "If-None-Match");
+		status = !status;
+	}
+	return status;
+}
+
+static bool has_conditions(const struct cm_request *r)
+{
+	return cm_request_header(r, "If-Match") ||
+	       cm_request_header(r, "If-None-Match");
+}
+
+/*
+ * Puts under the request's conditions. They are evaluated for what the tag
+ * names now, and the store is then asked to put if it still names that; if not,
+ * they are evaluated again for what it named instead.
+ */
+static int put_conditionally(struct cm_request *r,
+			     const struct cm_oci_reference *ref,
+			     struct cm_manifest_put *put,
+			     struct cm_digest *ret_digest, struct cm_error *err)
+{
+	static const struct cm_digest nothing;
+	struct cm_digest buf;
+	const struct cm_digest *current;
+	int status = current_digest(r, ref, &buf, &current, err);
+
+	for (int i = 0; i < CONDITION_TRIES && status >= 0; i++) {
+		status = conditions_hold(r, current, err);
+		if (status < 0)
+			return status;
+		if (status == 0)
+			return precondition_failed(r, current, err);
+		if (put->tag) {
+			put->condition = current ? CM_TAG_MATCH : CM_TAG_ABSENT;
+			put->match = current ? *current : nothing;
+		}
+		status = cm_store_manifest_put(cm_request_store(r), put,
+					       ret_digest, err);
+		if (status != CM_ERR_PRECONDITION)
+			return status;
+		buf = *ret_digest;
+		current = cm_digest_equal(&buf, &nothing) ? NULL : &buf;
+		status = 0;
+	}
+	if (status < 0)
+		return status;
+	return cm_error_set(err, CM_ERR_BUSY,
+			    "the tag moves faster than the condition can be "
+			    "checked; try again");
+}
+
+static int put_parsed(struct cm_request *r, const struct cm_oci_reference *ref,
+		      struct cm_manifest_put *put, struct cm_error *err)
+{
+	char text[CM_DIGEST_TEXT_SIZE];
+	struct cm_digest d;
+	int status = has_conditions(r)
+			     ? put_conditionally(r, ref, put, &d, err)
+			     : cm_store_manifest_put(cm_request_store(r), put,
+						     &d, err);
+
+	if (status < 0)
+		return status;
+	cm_digest_format(&d, text);
+	if (cm_reply_header(r, "Location", "/v2/%s/manifests/%s", put->repo,
+			    text) < 0 ||
+	    cm_reply_header(r, "Docker-Content-Digest", "%s", text) < 0 ||
+	    cm_reply_header(r, "ETag", "\"%s\"", text) < 0)
+		return cm_error_nomem(err);
+	return cm_reply_status(r, 201, err);
+}
+
+static int check_digest(const struct cm_oci_reference *ref, const char *bytes,
+			size_t len, struct cm_error *err)
+{
+	char text[CM_DIGEST_TEXT_SIZE];
+	struct cm_digest d;
+	int status;
+
+	if (ref->tag)
+		return 0;
+	status = cm_digest_of(bytes, len, &d, err);
+	if (status < 0 || cm_digest_equal(&d, &ref->digest))
+		return status;
+	return cm_error_set(err, CM_ERR_DIGEST,
+			    "the body's digest is %s, not the one in the path",
+			    cm_digest_format(&d, text));
+}
+
+/*
+ * A media type that is not offered is an invalid manifest to the spec's
+ * clients, some of which then convert the manifest and try again.
+ */
+static int parse(struct cm_request *r, const char *bytes, size_t len,
+		 struct cm_manifest **ret, struct cm_error *err)
+{
+	const char *field = cm_request_header(r, "Content-Type");
+	char type[CM_MEDIA_TYPE_SIZE];
+	int status = cm_manifest_parse(
+		bytes, len, cm_field_media_type(field, type), ret, err);
+
+	if (status != CM_ERR_UNSUPPORTED)
+		return status;
+	err->status = CM_ERR_INVALID;
+	return CM_ERR_INVALID;
+}
+
+static int put_finish(struct cm_request *r, struct cm_error *err)
+{
+	cm_auto(manifest) struct cm_manifest *parsed = NULL;
+	struct cm_oci_reference ref;
+	const char *bytes;
+	size_t len;
+	int status = cm_oci_reference(r, &ref, err);
+
+	if (status < 0)
+		return status;
+	cm_body_get(r, &bytes, &len);
+	status = check_digest(&ref, bytes, len, err);
+	if (status < 0)
+		return status;
+	status = parse(r, bytes, len, &parsed, err);
+	if (status < 0)
+		return status;
+	return put_parsed(r, &ref,
+			  &(struct cm_manifest_put){
+				  .repo = cm_request_param(r, "name"),
+				  .tag = ref.tag,
+				  .bytes = bytes,
+				  .len = len,
+				  .parsed = parsed,
+				  .writer = cm_request_identity(r),
+			  },
+			  err);
+}
+
+const struct cm_handler cm_oci_manifest_put = {
+	.start = put_start,
+	.body = cm_body_collect,
+	.finish = put_finish,
+	.release = cm_body_free,
+	.blocking = true,
+	.body_max = CM_MANIFEST_MAX,
+};
+
+/* ---- DELETE ------------------------------------------------------------ */
+
+static int manifest_delete(struct cm_request *r, struct cm_error *err)
+{
+	const char *name = cm_request_param(r, "name");
+	struct cm_store *store = cm_request_store(r);
+	struct cm_oci_reference ref;
+	int status = get_reference(r, &ref, err);
+
+	if (status < 0)
+		return status;
+	if (ref.tag)
+		status = cm_store_tag_delete(store, name, ref.tag, err);
+	else
+		status =
+			cm_store_manifest_delete(store, name, &ref.digest, err);
+	if (status < 0)
+		return cm_oci_delete_failed(status, err);
+	return cm_reply_status(r, 202, err);
+}
+
+const struct cm_handler cm_oci_manifest_delete = {
+	.finish = manifest_delete,
+	.blocking = true,
+};

@@ -1,0 +1,293 @@
+/*
+ * server.c - assembling the daemon, waiting for signals, draining.
+ *
+ * Threads, from the outside in: network threads (http/), workers, the watch
+ * over slow clients, two of upkeep, the log's. Signals are blocked in all of
+ * them and taken by the main thread, here. Closing goes the other way round of
+ * opening: workers first, since the engine must have no suspended connection
+ * when it stops, the store last.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cachemount/cleanup.h>
+#include <cachemount/store.h>
+#include <cachemount/units.h>
+
+#include "auth.h"
+#include "health.h"
+#include "http/http.h"
+#include "listen.h"
+#include "log.h"
+#include "router.h"
+#include "server.h"
+#include "upkeep.h"
+#include "worker.h"
+
+/* Jobs that may wait for a worker; beyond it, 503. */
+#define QUEUE_PER_WORKER 32
+
+#define FACES_MAX	8
+#define GRACE_MS	1000 /* new requests are served as usual for so long */
+#define DRAIN_STEP_MS	50
+#define WORKERS_WAIT_MS 5000
+
+struct cm_server {
+	const struct cm_config *config;
+	struct cm_address address;
+	unsigned anonymous;
+	const struct cm_face *faces[FACES_MAX];
+	struct cm_store *store;
+	struct cm_auth *auth;
+	struct cm_router *router;
+	struct cm_health *health;
+	struct cm_workers *workers;
+	struct cm_http *http;
+	struct cm_upkeep *upkeep;
+};
+
+static void take_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* What the anonymous may do: never more than somebody has said, or loopback. */
+static enum cm_exit decide_anonymous(struct cm_server *s, struct cm_error *err)
+{
+	const struct cm_config *c = s->config;
+
+	if (cm_address_parse(c->listen, &s->address, err) < 0) {
+		cm_error_wrap(err, "listen");
+		return CM_EXIT_USAGE;
+	}
+	s->anonymous = c->anonymous;
+	if (c->anonymous_set || c->token_file)
+		return CM_EXIT_OK;
+	if (s->address.loopback) {
+		s->anonymous = CM_PERM_PULL | CM_PERM_PUSH | CM_PERM_DELETE |
+			       CM_PERM_ADMIN;
+		return CM_EXIT_OK;
+	}
+	cm_error_set(err, CM_ERR_DENIED,
+		     "%s can be reached from other machines: give "
+		     "--token-file=FILE, or --allow-anonymous=pull|push",
+		     c->listen);
+	return CM_EXIT_USAGE;
+}
+
+static enum cm_exit open_store(struct cm_server *s, struct cm_error *err)
+{
+	struct cm_store_options options = {
+		.data_dir = s->config->data,
+		.lease_ms = s->config->lease_ms,
+		.upload_ttl_ms = s->config->upload_ttl_ms,
+	};
+
+	switch (cm_store_open(&options, &s->store, err)) {
+	case CM_OK:
+		return CM_EXIT_OK;
+	case CM_ERR_BUSY:
+		return CM_EXIT_BUSY;
+	case CM_ERR_CORRUPT:
+		return CM_EXIT_CORRUPT;
+	case CM_ERR_UNSUPPORTED:
+		return CM_EXIT_TOO_NEW;
+	default:
+		return CM_EXIT_DATA;
+	}
+}
+
+static enum cm_exit open_parts(struct cm_server *s, struct cm_error *err)
+{
+	size_t workers = (size_t)s->config->workers, n = 0;
+
+	if (cm_auth_new(s->config->token_file, s->anonymous, &s->auth, err) < 0)
+		return CM_EXIT_USAGE;
+	while (n < cm_faces_len && n < FACES_MAX - 1) {
+		s->faces[n] = cm_faces[n];
+		n++;
+	}
+	s->faces[n++] = &cm_health_face;
+	if (cm_router_new(s->faces, n, &s->router, err) < 0 ||
+	    cm_health_new(&s->health, err) < 0 ||
+	    cm_workers_new(workers, workers * QUEUE_PER_WORKER, &s->workers,
+			   err) < 0)
+		return CM_EXIT_FAILURE;
+	return CM_EXIT_OK;
+}
+
+static unsigned network_threads(void)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cores < 1 ? 1 : cores > 64 ? 64 : (unsigned)cores;
+}
+
+static unsigned connection_limit(const struct cm_config *c)
+{
+	size_t wanted = (size_t)c->max_connections;
+	size_t limit = cm_listen_raise_limit(wanted);
+
+	if (limit < wanted)
+		cm_log(CM_LOG_WARN, "few-descriptors",
+		       "only %zu of %zu connections fit into the limit on open "
+		       "files (ulimit -n)",
+		       limit, wanted);
+	return (unsigned)limit;
+}
+
+static void announce(const struct cm_server *s, const struct cm_address *bound)
+{
+	char text[CM_ADDRESS_TEXT_SIZE];
+	const char *port = strrchr(s->config->listen, ':');
+
+	cm_address_format((const struct sockaddr *)&bound->storage, text);
+	cm_log(CM_LOG_INFO, "listening", "http://%s, data in %s", text,
+	       s->config->data);
+	if (port && strcmp(port, ":0") == 0) {
+		printf("http://%s\n", text);
+		fflush(stdout);
+	}
+}
+
+static enum cm_exit start_serving(struct cm_server *s, struct cm_error *err)
+{
+	cm_autofd int fd = -1;
+	struct cm_address bound;
+	struct cm_http_options options = {
+		.threads = network_threads(),
+		.max_connections = connection_limit(s->config),
+		.access_log = s->config->access_log,
+		.store = s->store,
+		.router = s->router,
+		.auth = s->auth,
+		.workers = s->workers,
+		.health = s->health,
+	};
+
+	if (cm_listen(&s->address, &fd, &bound, err) < 0)
+		return CM_EXIT_LISTEN;
+	options.listen_fd = fd;
+	if (cm_http_start(&options, &s->http, err) < 0)
+		return CM_EXIT_FAILURE;
+	cm_take_fd(&fd);
+	if (cm_upkeep_start(
+		    &(struct cm_upkeep_options){
+			    .store = s->store,
+			    .auth = s->auth,
+			    .health = s->health,
+			    .http = s->http,
+		    },
+		    &s->upkeep, err) < 0)
+		return CM_EXIT_FAILURE;
+	announce(s, &bound);
+	return CM_EXIT_OK;
+}
+
+static void wait_for_end(struct cm_server *s, const sigset_t *set)
+{
+	int sig;
+
+	for (;;) {
+		if (sigwait(set, &sig) != 0)
+			continue;
+		if (sig != SIGHUP)
+			return;
+		cm_upkeep_reload(s->upkeep);
+	}
+}
+
+/* Is there nothing left to wait for? */
+static bool drained(struct cm_server *s, bool grace_over)
+{
+	if (grace_over) {
+		cm_health_set_phase(s->health, CM_PHASE_REFUSING);
+		cm_http_close_idle(s->http);
+	}
+	return cm_http_connections(s->http) == 0 ||
+	       (grace_over && cm_http_busy(s->http) == 0);
+}
+
+/* Lets running requests finish; a second signal ends that. */
+static void drain(struct cm_server *s, const sigset_t *set)
+{
+	struct timespec step = {.tv_nsec = DRAIN_STEP_MS * 1000000L};
+	int64_t began = cm_monotonic_ms(), passed;
+	int sig;
+
+	cm_log(CM_LOG_INFO, "draining", "%zu requests under way",
+	       cm_http_busy(s->http));
+	cm_health_set_phase(s->health, CM_PHASE_DRAINING);
+	do {
+		passed = cm_monotonic_ms() - began;
+		if (drained(s, passed >= GRACE_MS))
+			return;
+		sig = sigtimedwait(set, NULL, &step);
+		if (sig == SIGTERM || sig == SIGINT)
+			return;
+	} while (passed < s->config->drain_timeout_ms);
+	cm_log(CM_LOG_WARN, "drain-timeout", "%zu requests are cut off",
+	       cm_http_busy(s->http));
+}
+
+/*
+ * A thread that a dead disk holds up cannot be ended. All that was answered is
+ * durable, so the process may go with it.
+ */
+static void give_up(const char *what)
+{
+	cm_log(CM_LOG_WARN, "stopped-hard", "%s did not end in time", what);
+	cm_log_stop();
+	_exit(CM_EXIT_OK);
+}
+
+static void close_all(struct cm_server *s)
+{
+	if (s->workers && !cm_workers_stop(s->workers, WORKERS_WAIT_MS))
+		give_up("a worker");
+	/* The upkeep still reads the engine's figures. */
+	if (!cm_upkeep_stop(s->upkeep))
+		give_up("the upkeep");
+	cm_http_stop(s->http);
+	cm_workers_free(s->workers);
+	cm_health_free(s->health);
+	cm_router_free(s->router);
+	cm_auth_free(s->auth);
+	cm_store_close(s->store);
+}
+
+enum cm_exit cm_server_run(const struct cm_config *config, struct cm_error *err)
+{
+	struct cm_server s = {.config = config};
+	enum cm_exit code;
+	sigset_t signals;
+
+	take_signals(&signals);
+	code = decide_anonymous(&s, err);
+	if (code == CM_EXIT_OK &&
+	    cm_log_start(config->log_format, config->log_level, err) < 0)
+		code = CM_EXIT_FAILURE;
+	if (code == CM_EXIT_OK)
+		code = open_store(&s, err);
+	if (code == CM_EXIT_OK)
+		code = open_parts(&s, err);
+	if (code == CM_EXIT_OK)
+		code = start_serving(&s, err);
+	if (code == CM_EXIT_OK) {
+		wait_for_end(&s, &signals);
+		drain(&s, &signals);
+	}
+	close_all(&s);
+	if (code == CM_EXIT_OK)
+		cm_log(CM_LOG_INFO, "stopped", "all is written");
+	cm_log_stop();
+	return code;
+}

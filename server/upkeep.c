@@ -1,0 +1,195 @@
+/* upkeep.c - the ticking and the sweeping thread. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <cachemount/store.h>
+
+#include "auth.h"
+#include "health.h"
+#include "http/http.h"
+#include "log.h"
+#include "upkeep.h"
+
+#define TICK_MS	    1000
+#define SWEEP_MS    60000
+#define STOP_WAIT_S 5
+
+struct cm_upkeep {
+	struct cm_upkeep_options options;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stopping; /* under the lock */
+	pthread_t ticker;
+	pthread_t sweeper;
+};
+
+/* Waits; false when it is time to end. */
+static bool wait_ms(struct cm_upkeep *u, long ms)
+{
+	struct timespec until;
+	bool stopping;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += ms / 1000;
+	pthread_mutex_lock(&u->lock);
+	while (!u->stopping)
+		if (pthread_cond_timedwait(&u->wake, &u->lock, &until) != 0)
+			break;
+	stopping = u->stopping;
+	pthread_mutex_unlock(&u->lock);
+	return !stopping;
+}
+
+static void reload_tokens(struct cm_upkeep *u, bool force)
+{
+	struct cm_error err;
+	int rc = cm_auth_reload(u->options.auth, force, &err);
+
+	if (rc < 0)
+		cm_log(CM_LOG_ERROR, "tokens-kept",
+		       "the token file is not usable, the tokens stay what "
+		       "they were: %s",
+		       err.text);
+	if (rc > 0)
+		cm_log(CM_LOG_INFO, "tokens-loaded", "the token file was read");
+}
+
+void cm_upkeep_reload(struct cm_upkeep *u)
+{
+	reload_tokens(u, true);
+}
+
+static void hand_over_counts(struct cm_upkeep *u)
+{
+	struct cm_http_counts c;
+
+	cm_http_take_counts(u->options.http, &c);
+	const struct {
+		const char *name;
+		int64_t delta;
+	} figures[] = {
+		{"requests", c.requests},
+		{"requests_failed", c.failed},
+		{"requests_aborted", c.aborted},
+		{"hits", c.hits},
+		{"misses", c.misses},
+		{"sent_bytes", c.sent_bytes},
+		{"received_bytes", c.received_bytes},
+	};
+	for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
+		if (figures[i].delta != 0)
+			cm_store_counter_add(u->options.store, figures[i].name,
+					     figures[i].delta);
+}
+
+static void *ticker_main(void *arg)
+{
+	struct cm_upkeep *u = arg;
+
+	do {
+		cm_health_check(u->options.health, u->options.store);
+		reload_tokens(u, false);
+		hand_over_counts(u);
+	} while (wait_ms(u, TICK_MS));
+	return NULL;
+}
+
+static void note_sweep(struct cm_upkeep *u, const struct cm_sweep_result *s)
+{
+	struct cm_store *store = u->options.store;
+
+	if (s->blobs == 0 && s->uploads == 0 && s->manifests == 0)
+		return;
+	cm_store_counter_add(store, "swept_blobs", s->blobs);
+	cm_store_counter_add(store, "swept_bytes", s->bytes);
+	cm_store_counter_add(store, "swept_uploads", s->uploads);
+	cm_store_counter_add(store, "swept_manifests", s->manifests);
+	cm_log(CM_LOG_INFO, "swept",
+	       "%lld blobs (%lld bytes), %lld uploads, %lld manifests",
+	       (long long)s->blobs, (long long)s->bytes, (long long)s->uploads,
+	       (long long)s->manifests);
+}
+
+static void *sweeper_main(void *arg)
+{
+	struct cm_upkeep *u = arg;
+	struct cm_sweep_result result;
+	struct cm_error err;
+	bool more;
+
+	do {
+		result = (struct cm_sweep_result){0};
+		more = false;
+		if (cm_store_sweep(u->options.store, &result, &err) < 0)
+			cm_log(CM_LOG_ERROR, "sweep-failed", "%s", err.text);
+		else
+			more = result.more;
+		note_sweep(u, &result);
+	} while (wait_ms(u, more ? 0 : SWEEP_MS));
+	return NULL;
+}
+
+static bool join(pthread_t thread)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += STOP_WAIT_S;
+	return pthread_timedjoin_np(thread, NULL, &until) == 0;
+}
+
+static void tell_to_stop(struct cm_upkeep *u)
+{
+	pthread_mutex_lock(&u->lock);
+	u->stopping = true;
+	pthread_cond_broadcast(&u->wake);
+	pthread_mutex_unlock(&u->lock);
+}
+
+static void upkeep_free(struct cm_upkeep *u)
+{
+	pthread_mutex_destroy(&u->lock);
+	pthread_cond_destroy(&u->wake);
+	free(u);
+}
+
+int cm_upkeep_start(const struct cm_upkeep_options *options,
+		    struct cm_upkeep **ret, struct cm_error *err)
+{
+	struct cm_upkeep *u = calloc(1, sizeof(*u));
+
+	if (!u)
+		return cm_error_nomem(err);
+	u->options = *options;
+	pthread_mutex_init(&u->lock, NULL);
+	pthread_cond_init(&u->wake, NULL);
+	errno = pthread_create(&u->ticker, NULL, ticker_main, u);
+	if (errno != 0) {
+		upkeep_free(u);
+		return cm_error_errno(err, "cannot start the upkeep's thread");
+	}
+	errno = pthread_create(&u->sweeper, NULL, sweeper_main, u);
+	if (errno != 0) {
+		cm_error_errno(err, "cannot start the sweep's thread");
+		tell_to_stop(u);
+		pthread_join(u->ticker, NULL);
+		upkeep_free(u);
+		return CM_ERR_IO;
+	}
+	*ret = u;
+	return 0;
+}
+
+bool cm_upkeep_stop(struct cm_upkeep *u)
+{
+	if (!u)
+		return true;
+	tell_to_stop(u);
+	if (!join(u->ticker) || !join(u->sweeper))
+		return false;
+	hand_over_counts(u);
+	upkeep_free(u);
+	return true;
+}

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Goal: GET, HEAD and DELETE of blobs: statuses, fields, ranges, conditions, and
+# blobs that lie on disk as zstd.
+. "$(dirname "$0")/../lib.sh"
+
+need python3 zstd
+start_daemon 
+python3 "${0%.sh}.py" "$URL"

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Goal: every way to upload a blob, and every way to do it wrong: sessions,
+# chunks, one request, mounts, encoded bodies, bodies cut off.
+. "$(dirname "$0")/../lib.sh"
+
+need python3
+start_daemon 
+python3 "${0%.sh}.py" "$URL"

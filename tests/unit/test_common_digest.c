@@ -1,0 +1,194 @@
+/* test_common_digest.c - SHA-256 digests as text and as a running hash. */
+#include <string.h>
+
+#include "test.h"
+
+#include <cachemount/digest.h>
+
+#define HEX_EMPTY                                                              \
+	"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+#define HEX_ABC                                                                \
+	"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+static int parse(const char *text, struct cm_digest *ret, struct cm_error *err)
+{
+	return cm_digest_parse(text, strlen(text), ret, err);
+}
+
+static void test_digest__round_trip(void **state)
+{
+	char text[CM_DIGEST_TEXT_SIZE], hex[CM_DIGEST_HEX_LEN + 1];
+	struct cm_error err = {0};
+	struct cm_digest d;
+
+	(void)state;
+	assert_ok(parse("sha256:" HEX_ABC, &d, &err), &err);
+	assert_ptr_equal(cm_digest_format(&d, text), text);
+	assert_string_equal(text, "sha256:" HEX_ABC);
+	assert_ptr_equal(cm_digest_hex(&d, hex), hex);
+	assert_string_equal(hex, HEX_ABC);
+}
+
+static void test_digest__malformed_is_invalid(void **state)
+{
+	static const char *const texts[] = {
+		"",
+		":",
+		"sha256",
+		"sha256:",
+		":" HEX_ABC,
+		HEX_ABC,
+		"SHA256:" HEX_ABC,
+		"sha256:baddigeststring",
+		"sha256:" HEX_ABC "0",
+		"sha256:BA7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff6"
+		"1f20015ad",
+		"sha256:../../../../etc/passwd",
+		"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff6"
+		"1f20015a/",
+		"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff6"
+		"1f20015ag",
+		" sha256:" HEX_ABC,
+		("sha256:" HEX_ABC "\n"),
+		"+sha256:" HEX_ABC,
+		"sha256+:" HEX_ABC,
+		"sha++256:" HEX_ABC,
+		"sha256::" HEX_ABC,
+	};
+	struct cm_error err;
+	struct cm_digest d;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		memset(&err, 0, sizeof(err));
+		memset(&d, 0x5a, sizeof(d));
+		assert_fails(parse(texts[i], &d, &err), CM_ERR_INVALID, &err);
+		/* A failed parse writes nothing. */
+		for (size_t j = 0; j < sizeof(d.sha256); j++)
+			assert_int_equal(d.sha256[j], 0x5a);
+	}
+}
+
+static void test_digest__other_algorithms_are_unsupported(void **state)
+{
+	static const char *const texts[] = {
+		"sha512:" HEX_ABC HEX_ABC,
+		"md5:d41d8cd98f00b204e9800998ecf8427e",
+		"sha256+b64u:LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564",
+		"multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4",
+		"sha2:x",
+		("sha2567:" HEX_ABC),
+	};
+	struct cm_error err;
+	struct cm_digest d;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		memset(&err, 0, sizeof(err));
+		assert_fails(parse(texts[i], &d, &err), CM_ERR_UNSUPPORTED,
+			     &err);
+	}
+}
+
+static void test_digest__length_counts_not_the_nul(void **state)
+{
+	static const char with_nul[] = "sha256:" HEX_ABC;
+	char cut[] = "sha256:" HEX_ABC "garbage";
+	struct cm_error err = {0};
+	struct cm_digest d;
+
+	(void)state;
+	assert_ok(cm_digest_parse(cut, strlen(with_nul), &d, &err), &err);
+	assert_fails(cm_digest_parse(with_nul, sizeof(with_nul), &d, &err),
+		     CM_ERR_INVALID, &err);
+	cut[20] = '\0';
+	assert_fails(cm_digest_parse(cut, strlen(with_nul), &d, &err),
+		     CM_ERR_INVALID, &err);
+}
+
+static void test_digest__of_known_answers(void **state)
+{
+	char hex[CM_DIGEST_HEX_LEN + 1];
+	struct cm_error err = {0};
+	struct cm_digest d;
+
+	(void)state;
+	assert_ok(cm_digest_of("", 0, &d, &err), &err);
+	assert_string_equal(cm_digest_hex(&d, hex), HEX_EMPTY);
+	assert_ok(cm_digest_of("abc", 3, &d, &err), &err);
+	assert_string_equal(cm_digest_hex(&d, hex), HEX_ABC);
+}
+
+static void test_digest__compare_orders_as_bytes(void **state)
+{
+	struct cm_digest low = {{0}}, high = {{0}};
+
+	(void)state;
+	assert_true(cm_digest_equal(&low, &high));
+	low.sha256[0] = 0x7f;
+	high.sha256[0] = 0x80;
+	assert_true(cm_digest_compare(&low, &high) < 0);
+	assert_true(cm_digest_compare(&high, &low) > 0);
+	assert_false(cm_digest_equal(&low, &high));
+	high.sha256[0] = 0x7f;
+	high.sha256[CM_SHA256_LEN - 1] = 1;
+	assert_true(cm_digest_compare(&low, &high) < 0);
+}
+
+static void test_hasher__pieces_equal_whole(void **state)
+{
+	cm_auto(hasher) struct cm_hasher *h = NULL;
+	struct cm_digest whole, pieces;
+	struct cm_error err = {0};
+	unsigned char data[4096];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (unsigned char)(i * 31 + i / 251);
+	assert_ok(cm_digest_of(data, sizeof(data), &whole, &err), &err);
+	assert_ok(cm_hasher_new(&h, &err), &err);
+	for (size_t at = 0, n = 1; at < sizeof(data); at += n, n = n * 2 + 1) {
+		if (n > sizeof(data) - at)
+			n = sizeof(data) - at;
+		assert_ok(cm_hasher_update(h, data + at, n, &err), &err);
+	}
+	assert_ok(cm_hasher_update(h, data, 0, &err), &err);
+	assert_ok(cm_hasher_final(h, &pieces, &err), &err);
+	assert_true(cm_digest_equal(&whole, &pieces));
+}
+
+static void test_hasher__reset_starts_another(void **state)
+{
+	cm_auto(hasher) struct cm_hasher *h = NULL;
+	char hex[CM_DIGEST_HEX_LEN + 1];
+	struct cm_error err = {0};
+	struct cm_digest d;
+
+	(void)state;
+	assert_ok(cm_hasher_new(&h, &err), &err);
+	assert_ok(cm_hasher_update(h, "half of someth", 14, &err), &err);
+	assert_ok(cm_hasher_reset(h, &err), &err);
+	assert_ok(cm_hasher_update(h, "abc", 3, &err), &err);
+	assert_ok(cm_hasher_final(h, &d, &err), &err);
+	assert_string_equal(cm_digest_hex(&d, hex), HEX_ABC);
+	assert_ok(cm_hasher_reset(h, &err), &err);
+	assert_ok(cm_hasher_final(h, &d, &err), &err);
+	assert_string_equal(cm_digest_hex(&d, hex), HEX_EMPTY);
+	cm_hasher_free(NULL);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_digest__round_trip),
+		cmocka_unit_test(test_digest__malformed_is_invalid),
+		cmocka_unit_test(test_digest__other_algorithms_are_unsupported),
+		cmocka_unit_test(test_digest__length_counts_not_the_nul),
+		cmocka_unit_test(test_digest__of_known_answers),
+		cmocka_unit_test(test_digest__compare_orders_as_bytes),
+		cmocka_unit_test(test_hasher__pieces_equal_whole),
+		cmocka_unit_test(test_hasher__reset_starts_another),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
