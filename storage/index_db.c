@@ -5,6 +5,10 @@
  * WAL with FULL sync, since an answered write must survive power loss;
  * checkpoints are the upkeep thread's work, so never automatic; pages are
  * read through mmap, so the page cache only serves what is still in the WAL.
+ *
+ * The VFS is "unix-excl": the data folder is locked for one process anyway
+ * (bytes.c), so the connections share their locks in memory and a lookup costs
+ * no fcntl(). While the server runs, no other process can open the index.
  */
 #include <errno.h>
 #include <string.h>
@@ -86,7 +90,7 @@ int cm_db_open(const char *path, bool create, struct cm_db **ret,
 		return cm_error_nomem(err);
 	if (create)
 		flags |= SQLITE_OPEN_CREATE;
-	rc = sqlite3_open_v2(path, &db->handle, flags, NULL);
+	rc = sqlite3_open_v2(path, &db->handle, flags, "unix-excl");
 	if (rc != SQLITE_OK)
 		return cm_db_error(db->handle, rc, err);
 	r = cm_db_exec(db, settings, err);
