@@ -125,12 +125,10 @@ static int plan_links(const struct planner *p, struct cm_error *err)
 {
 	const struct cm_merge_rows *rows = p->plan->rows;
 	cm_autofree uint32_t *carriers = NULL;
-	uint32_t last = 0, group;
+	uint32_t group;
 
-	for (size_t i = 0; i < p->theirs->len; i++)
-		if (p->theirs->entries[i].hlink > last)
-			last = p->theirs->entries[i].hlink;
-	carriers = calloc((size_t)last + 1, sizeof(*carriers));
+	carriers = calloc((size_t)cm_tree_last_group(p->theirs) + 1,
+			  sizeof(*carriers));
 	if (!carriers)
 		return cm_error_nomem(err);
 	for (size_t i = 0; i < rows->len; i++) {
