@@ -53,7 +53,7 @@ struct cm_snapshot_result {
 	bool hit;	     /* restore: there was a snapshot */
 	bool unchanged;	     /* nothing had to be done */
 	bool published;	     /* save: the tag was moved */
-	const char *skipped; /* save: why nothing was published; static text */
+	const char *skipped; /* why nothing was done; static text, or NULL */
 	struct cm_digest manifest; /* restored or published */
 	char repo[256];		   /* where it was found or published */
 	int64_t files, bytes; /* regular files in the tree, content bytes */

@@ -42,8 +42,8 @@ static const struct cm_choice anonymous_words[] = {
 /* In the order of the help text. */
 const struct cm_setting cm_settings[] = {
 	{"data", CM_SETTING_TEXT, MEMBER(data), 0, 0, NULL, NULL, "DIR",
-	 "where everything is kept (as root /var/lib/cachemount,\n"
-	 "else $XDG_DATA_HOME/cachemount or ~/.local/share/cachemount)"},
+	 "where everything is kept (root: /var/lib/cachemount,\n"
+	 "others: $XDG_DATA_HOME or ~/.local/share, /cachemount)"},
 	{"listen", CM_SETTING_TEXT, MEMBER(listen), 0, 0, NULL,
 	 "127.0.0.1:8080", "ADDR:PORT",
 	 "address to serve, such as 0.0.0.0:8080 or [::1]:8080;\n"

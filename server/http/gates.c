@@ -1,6 +1,6 @@
 /*
  * gates.c - what every request passes before its handler, in one visible
- * order: target, route, drain, identity, permission, body.
+ * order: target, route, drain, origin, permission, body.
  */
 #include <string.h>
 
@@ -57,6 +57,30 @@ static int gate_drain(struct cm_request *r, struct cm_error *err)
 			    "the server is shutting down");
 }
 
+/*
+ * A web page that a developer has open may send requests to a server on
+ * localhost, where everyone may do everything. No client of ours is a browser.
+ */
+static int gate_origin(struct cm_request *r, struct cm_error *err)
+{
+	const char *origin, *host;
+	size_t len;
+
+	if (strcmp(r->match.route->method, "GET") == 0)
+		return 0;
+	origin = cm_request_header(r, "Origin");
+	if (!origin)
+		return 0;
+	host = cm_request_header(r, "Host");
+	len = strcspn(origin, ":");
+	if (host && strncmp(origin + len, "://", 3) == 0 &&
+	    strcmp(origin + len + 3, host) == 0)
+		return 0;
+	return cm_error_set(
+		err, CM_ERR_DENIED,
+		"requests of web pages of another site are refused");
+}
+
 static int gate_permission(struct cm_request *r, struct cm_error *err)
 {
 	struct cm_auth *auth = r->http->options.auth;
@@ -95,7 +119,8 @@ static int gate_body(struct cm_request *r, struct cm_error *err)
 int cm_gates_pass(struct cm_request *r, struct cm_error *err)
 {
 	static int (*const gates[])(struct cm_request *, struct cm_error *) = {
-		gate_target, gate_route, gate_drain, gate_permission, gate_body,
+		gate_target, gate_route,      gate_drain,
+		gate_origin, gate_permission, gate_body,
 	};
 	int rc = 0;
 

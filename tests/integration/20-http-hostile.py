@@ -1,6 +1,6 @@
 """Speaks broken HTTP to a server: the cases of 20-http-hostile.sh.
 
-Usage: hostile.py HOST PORT PID CASE...   (no CASE: all)
+Usage: 20-http-hostile.py HOST PORT PID CASE...   (no CASE: all)
 
 Each case prints "ok NAME" or "not ok NAME: why". Only the standard library is
 used, and mostly raw sockets, as a client library would not say such things.
@@ -305,6 +305,18 @@ def half_closed():
         s.sendall(post("Content-Length: 1000\r\n", b"x" * 10))
         s.shutdown(socket.SHUT_WR)
         expect("cut body", status_of(read_all(s)), (0, 400))
+
+
+@case
+def web_pages():
+    def answer(origin):
+        with connect() as s:
+            s.sendall(post(f"Content-Length: 0\r\nOrigin: {origin}\r\n"))
+            return read_reply(s)[0]
+
+    expect("another site", answer("https://evil.example"), 403)
+    expect("no site", answer("null"), 403)
+    expect("itself", answer("http://x"), (201, 202))
 
 
 @case

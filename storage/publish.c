@@ -1,0 +1,163 @@
+/*
+ * publish.c - the last steps of an upload: from checked bytes to a blob.
+ *
+ * The digest is held (inflight.h) from the look into the index until the
+ * commit, so nobody removes a file of that name meanwhile.
+ */
+#include <string.h>
+
+#include <cachemount/units.h>
+
+#include "store_private.h"
+
+/* What the index transaction of a publish needs. */
+struct publish_job {
+	const char *repo;
+	const struct cm_candidate *candidate;
+	const void *inline_data;
+	bool exists; /* the blob was there: only link it */
+	int64_t repo_id;
+};
+
+static int end_session(struct cm_tx *tx, const char *id, struct cm_error *err)
+{
+	int r;
+
+	if (!id)
+		return 0;
+	r = cm_db_run(tx->db, "DELETE FROM uploads WHERE id = ?", err,
+		      CM_TEXT(id));
+	if (r == 0)
+		tx->totals[CM_TOTAL_UPLOADS] -= cm_db_changed(tx->db);
+	return r;
+}
+
+static int publish_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
+{
+	struct publish_job *j = arg;
+	const struct cm_blob_info *info = &j->candidate->info;
+	int r = cm_repo_make(tx, j->repo, &j->repo_id, err);
+
+	if (r == 0 && !j->exists)
+		r = cm_blob_insert(tx, info, j->inline_data, err);
+	if (r == 0)
+		r = cm_link_add(tx, j->repo_id, &info->digest, info->size, err);
+	if (r == 0)
+		r = end_session(tx, j->candidate->session, err);
+	return r;
+}
+
+/* Is the blob in the store already? Then how it lies there is in `info`. */
+static int find_existing(struct cm_store *s, struct cm_blob_info *info,
+			 bool *ret, struct cm_error *err)
+{
+	cm_auto(reader) struct cm_db *db = NULL;
+	struct cm_blob_row row;
+	int r = cm_index_reader(s->index, &db, err);
+
+	if (r == 0)
+		r = cm_blob_find_any(db, &info->digest, &row, err);
+	*ret = r > 0;
+	if (r > 0)
+		*info = row.info;
+	return r < 0 ? r : 0;
+}
+
+/* Compresses into a second file and lets that take the first one's place. */
+static int compress(struct cm_store *s, struct cm_candidate *c,
+		    struct cm_error *err)
+{
+	struct cm_source src = {.fd = c->temp->fd, .size = c->info.size};
+	struct cm_temp small = {.fd = -1};
+	int64_t size;
+	int r = cm_bytes_temp_new(s->bytes, &small, err);
+
+	if (r < 0)
+		return r;
+	r = cm_compress_file(&src, small.fd, &size, err);
+	if (r < 0) {
+		cm_bytes_temp_discard(s->bytes, &small);
+		return r;
+	}
+	cm_bytes_temp_discard(s->bytes, c->temp);
+	*c->temp = small;
+	c->info.encoding = CM_ENCODING_ZSTD;
+	c->info.stored_size = size;
+	return 0;
+}
+
+static int place_file(struct cm_store *s, struct cm_candidate *c,
+		      struct cm_error *err)
+{
+	struct cm_source src = {.fd = c->temp->fd, .size = c->info.size};
+
+	/* Failing to compress is no reason to fail: the bytes are good. */
+	if (c->info.encoding == CM_ENCODING_IDENTITY && cm_compress_pays(&src))
+		compress(s, c, NULL);
+	return cm_bytes_publish(s->bytes, c->temp, &c->info.digest,
+				c->info.encoding, err);
+}
+
+/* Spills inline-sized bytes that came in a file, to keep inside the index. */
+static int load_inline(const struct cm_candidate *c, void **ret,
+		       struct cm_error *err)
+{
+	size_t len = (size_t)c->info.stored_size;
+	cm_autofree char *data = malloc(len + 1);
+	ssize_t n;
+
+	if (!data)
+		return cm_error_nomem(err);
+	n = cm_bytes_read(c->temp->fd, data, len, 0, err);
+	if (n < 0)
+		return (int)n;
+	if ((size_t)n != len)
+		return cm_error_set(err, CM_ERR_IO,
+				    "an upload's file ends "
+				    "early");
+	*ret = cm_take_ptr(data);
+	return 0;
+}
+
+static int publish_held(struct cm_store *s, struct publish_job *j,
+			struct cm_candidate *c, struct cm_error *err)
+{
+	cm_autofree void *loaded = NULL;
+	bool in_file = false;
+	int r = find_existing(s, &c->info, &j->exists, err);
+
+	if (r == 0 && !j->exists) {
+		if (c->memory) {
+			j->inline_data = c->memory;
+		} else if (c->info.stored_size <= CM_INLINE_MAX) {
+			r = load_inline(c, &loaded, err);
+			j->inline_data = loaded;
+		} else {
+			r = place_file(s, c, err);
+			in_file = r == 0;
+		}
+	}
+	if (r == 0)
+		r = cm_index_write(s->index, publish_tx, j, err);
+	/* Without its row the file is nobody's. */
+	if (r < 0 && in_file)
+		cm_bytes_remove(s->bytes, &c->info.digest, c->info.encoding,
+				NULL);
+	return r;
+}
+
+int cm_store_publish(struct cm_store *s, const char *repo,
+		     struct cm_candidate *candidate, struct cm_error *err)
+{
+	struct publish_job j = {.repo = repo, .candidate = candidate};
+	struct cm_inflight_entry held;
+	int r;
+
+	cm_inflight_enter(s->inflight, &held, &candidate->info.digest);
+	r = publish_held(s, &j, candidate, err);
+	if (r == 0)
+		cm_lease_take(s->leases, j.repo_id, &candidate->info.digest,
+			      cm_monotonic_ms());
+	cm_inflight_leave(s->inflight, &held);
+	return r;
+}
