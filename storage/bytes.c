@@ -292,18 +292,35 @@ static int sync_shard(struct cm_bytes *b, const char *name,
 	return 0;
 }
 
-int cm_bytes_publish(struct cm_bytes *b, struct cm_temp *t,
+/* A second name for the file; one that was left over makes room. */
+static int link_blob(struct cm_bytes *b, const struct cm_temp *t,
+		     const char *name)
+{
+	int r = linkat(b->uploads_fd, t->name, b->blobs_fd, name, 0);
+
+	if (r == 0 || errno != EEXIST)
+		return r;
+	if (unlinkat(b->blobs_fd, name, 0) < 0)
+		return -1;
+	return linkat(b->uploads_fd, t->name, b->blobs_fd, name, 0);
+}
+
+int cm_bytes_publish(struct cm_bytes *b, struct cm_temp *t, bool keep,
 		     const struct cm_digest *d, enum cm_encoding encoding,
 		     struct cm_error *err)
 {
 	char name[NAME_SIZE];
+	int r;
 
 	blob_name(d, encoding, name);
 	if (fsync(t->fd) < 0)
 		return cm_error_errno(err, "cannot sync a blob");
-	if (renameat(b->uploads_fd, t->name, b->blobs_fd, name) < 0)
+	r = keep ? link_blob(b, t, name)
+		 : renameat(b->uploads_fd, t->name, b->blobs_fd, name);
+	if (r < 0)
 		return cm_error_errno(err, "cannot publish a blob");
-	cm_bytes_temp_keep(t);
+	if (!keep)
+		cm_bytes_temp_keep(t);
 	return sync_shard(b, name, err);
 }
 

@@ -69,10 +69,11 @@ ssize_t cm_bytes_read(int fd, void *buf, size_t len, int64_t offset,
 		      struct cm_error *err);
 
 /*
- * Syncs the file, gives it its blob's name, syncs the folder. The temp is
- * released. BLOCKING.
+ * Syncs the file, gives it its blob's name, syncs the folder. A file that lay
+ * under that name without a row goes. The temp is released, or, with `keep`,
+ * stays as it is: the file then has both names. BLOCKING.
  */
-int cm_bytes_publish(struct cm_bytes *b, struct cm_temp *t,
+int cm_bytes_publish(struct cm_bytes *b, struct cm_temp *t, bool keep,
 		     const struct cm_digest *d, enum cm_encoding encoding,
 		     struct cm_error *err);
 

@@ -63,39 +63,47 @@ static int find_existing(struct cm_store *s, struct cm_blob_info *info,
 	return r < 0 ? r : 0;
 }
 
-/* Compresses into a second file and lets that take the first one's place. */
+/* Compresses into a second file; what `c` says of the bytes follows. */
 static int compress(struct cm_store *s, struct cm_candidate *c,
-		    struct cm_error *err)
+		    struct cm_temp *small, struct cm_error *err)
 {
 	struct cm_source src = {.fd = c->temp->fd, .size = c->info.size};
-	struct cm_temp small = {.fd = -1};
 	int64_t size;
-	int r = cm_bytes_temp_new(s->bytes, &small, err);
+	int r = cm_bytes_temp_new(s->bytes, small, err);
 
 	if (r < 0)
 		return r;
-	r = cm_compress_file(&src, small.fd, &size, err);
+	r = cm_compress_file(&src, small->fd, &size, err);
 	if (r < 0) {
-		cm_bytes_temp_discard(s->bytes, &small);
+		cm_bytes_temp_discard(s->bytes, small);
 		return r;
 	}
-	cm_bytes_temp_discard(s->bytes, c->temp);
-	*c->temp = small;
 	c->info.encoding = CM_ENCODING_ZSTD;
 	c->info.stored_size = size;
 	return 0;
 }
 
+/*
+ * The file of a session keeps its name until the commit: whatever happens
+ * before, the session is still there with all that was acknowledged.
+ */
 static int place_file(struct cm_store *s, struct cm_candidate *c,
 		      struct cm_error *err)
 {
 	struct cm_source src = {.fd = c->temp->fd, .size = c->info.size};
+	struct cm_temp small = {.fd = -1};
+	int r;
 
 	/* Failing to compress is no reason to fail: the bytes are good. */
 	if (c->info.encoding == CM_ENCODING_IDENTITY && cm_compress_pays(&src))
-		compress(s, c, NULL);
-	return cm_bytes_publish(s->bytes, c->temp, &c->info.digest,
-				c->info.encoding, err);
+		compress(s, c, &small, NULL);
+	if (small.fd < 0)
+		return cm_bytes_publish(s->bytes, c->temp, c->session != NULL,
+					&c->info.digest, c->info.encoding, err);
+	r = cm_bytes_publish(s->bytes, &small, false, &c->info.digest,
+			     c->info.encoding, err);
+	cm_bytes_temp_discard(s->bytes, &small);
+	return r;
 }
 
 /* Spills inline-sized bytes that came in a file, to keep inside the index. */
