@@ -1,5 +1,5 @@
 /*
- * blob.c - finding, reading, verifying and removing blobs.
+ * blob.c - finding, reading, mounting and removing blobs.
  */
 #include <errno.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 
 #include "store_private.h"
 
-#define VERIFY_PIECE   (256 << 10)
+#define SEEK_PIECE     (256 << 10)
 #define MOUNT_ASKS_MAX 64
 
 struct cm_blob {
@@ -151,8 +151,8 @@ int cm_store_blob_open(struct cm_store *s, const char *repo,
 		return cm_error_nomem(err);
 	b->fd = -1;
 	r = find_and_load(s, repo, d, b, &why);
-	if (r == CM_ERR_CORRUPT && cm_store_condemn(s, &b->row, NULL) >= 0)
-		r = 0;
+	if (r == CM_ERR_CORRUPT && cm_store_condemn(s, d, NULL) == 0)
+		r = find_and_load(s, repo, d, b, &why);
 	if (r == 0)
 		return no_blob(repo, d, err);
 	if (r < 0) {
@@ -160,6 +160,30 @@ int cm_store_blob_open(struct cm_store *s, const char *repo,
 			*err = why;
 		return r;
 	}
+	*ret = cm_take_ptr(b);
+	return 0;
+}
+
+int cm_blob_open_any(struct cm_store *s, const struct cm_digest *d,
+		     struct cm_blob_row *ret_row, struct cm_blob **ret,
+		     struct cm_error *err)
+{
+	cm_auto(blob) struct cm_blob *b = calloc(1, sizeof(*b));
+	cm_auto(reader) struct cm_db *db = NULL;
+	int r = b ? cm_index_reader(s->index, &db, err) : cm_error_nomem(err);
+
+	if (r < 0)
+		return r;
+	b->fd = -1;
+	r = cm_blob_find_any(db, d, &b->row, err);
+	if (r == 0)
+		return cm_error_set(err, CM_ERR_NOT_FOUND,
+				    "the store has no such blob");
+	*ret_row = b->row;
+	if (r > 0)
+		r = load(s, db, b, err);
+	if (r < 0)
+		return r;
 	*ret = cm_take_ptr(b);
 	return 0;
 }
@@ -249,13 +273,13 @@ int cm_blob_seek(struct cm_blob *b, int64_t offset, struct cm_error *err)
 		b->offset = offset;
 		return 0;
 	}
-	buf = malloc(VERIFY_PIECE);
+	buf = malloc(SEEK_PIECE);
 	if (!buf)
 		return cm_error_nomem(err);
 	for (; left > 0; left -= n) {
-		n = cm_blob_read(
-			b, buf,
-			left < VERIFY_PIECE ? (size_t)left : VERIFY_PIECE, err);
+		n = cm_blob_read(b, buf,
+				 left < SEEK_PIECE ? (size_t)left : SEEK_PIECE,
+				 err);
 		if (n < 0)
 			return (int)n;
 	}
@@ -420,86 +444,5 @@ int cm_store_blob_delete(struct cm_store *s, const char *repo,
 	if (r < 0)
 		j.doomed.removed = false;
 	cm_doomed_finish(s, &j.doomed);
-	return r;
-}
-
-/* ---- verifying ----------------------------------------------------------- */
-
-static int forget_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
-{
-	const struct cm_digest *d = arg;
-
-	return cm_blob_forget(tx, d, err);
-}
-
-int cm_store_condemn(struct cm_store *s, const struct cm_blob_row *row,
-		     struct cm_error *err)
-{
-	struct cm_digest d = row->info.digest;
-	struct cm_inflight_entry held;
-	struct cm_blob_row now;
-	cm_auto(reader) struct cm_db *db = NULL;
-	int r = cm_index_reader(s->index, &db, err);
-
-	if (r < 0)
-		return r;
-	cm_inflight_enter(s->inflight, &held, &d);
-	/* Unless it has been replaced or removed while we looked. */
-	r = cm_blob_find_any(db, &d, &now, err);
-	if (r > 0 && now.inline_id == row->inline_id &&
-	    now.info.stored_size == row->info.stored_size) {
-		r = cm_index_write(s->index, forget_tx, &d, err);
-		if (r > 0 && row->inline_id == 0)
-			r = cm_bytes_quarantine(s->bytes, &d,
-						row->info.encoding, err);
-	}
-	cm_inflight_leave(s->inflight, &held);
-	return r < 0 ? r : 0;
-}
-
-/* Reads the content to the end: is it what the digest says? */
-static int check_content(struct cm_blob *b, struct cm_error *err)
-{
-	cm_autofree char *buf = malloc(VERIFY_PIECE);
-	cm_auto(hasher) struct cm_hasher *h = NULL;
-	struct cm_digest d;
-	ssize_t n;
-	int r = buf ? cm_hasher_new(&h, err) : cm_error_nomem(err);
-
-	while (r == 0) {
-		n = cm_blob_read(b, buf, VERIFY_PIECE, err);
-		if (n < 0)
-			return (int)n;
-		if (n == 0)
-			break;
-		r = cm_hasher_update(h, buf, (size_t)n, err);
-	}
-	if (r == 0)
-		r = cm_hasher_final(h, &d, err);
-	if (r == 0 && !cm_digest_equal(&d, &b->row.info.digest))
-		return cm_error_set(err, CM_ERR_CORRUPT,
-				    "the stored bytes are not what the digest "
-				    "says");
-	return r;
-}
-
-int cm_store_blob_verify(struct cm_store *s, const char *repo,
-			 const struct cm_digest *d, struct cm_error *err)
-{
-	cm_auto(blob) struct cm_blob *b = calloc(1, sizeof(*b));
-	int r;
-
-	if (!b)
-		return cm_error_nomem(err);
-	b->fd = -1;
-	r = find_and_load(s, repo, d, b, err);
-	if (r == 0)
-		return no_blob(repo, d, err);
-	if (r > 0)
-		r = check_content(b, err);
-	if (r == CM_ERR_CORRUPT) {
-		r = cm_store_condemn(s, &b->row, err);
-		return r < 0 ? r : CM_ERR_CORRUPT;
-	}
 	return r;
 }
