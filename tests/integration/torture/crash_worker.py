@@ -68,9 +68,9 @@ class Worker(threading.Thread):
             while self.gate.is_set() and not self.ended:
                 self.step()
         except Gone as e:
-            self.registry.close()
             if not self.server.killing.wait(3):
                 raise Violation(f"cut off without being killed: {e}") from e
+        self.registry.close()  # the next one is to another process
         self.gate.clear()
 
     def count(self, what):
