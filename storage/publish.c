@@ -16,6 +16,7 @@ struct publish_job {
 	const struct cm_candidate *candidate;
 	const void *inline_data;
 	bool exists; /* the blob was there: only link it */
+	bool broken; /* its row was there, its file is lost or cut */
 	int64_t repo_id;
 };
 
@@ -38,7 +39,9 @@ static int publish_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 	const struct cm_blob_info *info = &j->candidate->info;
 	int r = cm_repo_make(tx, j->repo, &j->repo_id, err);
 
-	if (r == 0 && !j->exists)
+	if (r == 0 && j->broken)
+		r = cm_blob_mend(tx, info, j->inline_data, err);
+	else if (r == 0 && !j->exists)
 		r = cm_blob_insert(tx, info, j->inline_data, err);
 	if (r == 0)
 		r = cm_link_add(tx, j->repo_id, &info->digest, info->size, err);
@@ -47,9 +50,24 @@ static int publish_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 	return r;
 }
 
-/* Is the blob in the store already? Then how it lies there is in `info`. */
-static int find_existing(struct cm_store *s, struct cm_blob_info *info,
-			 bool *ret, struct cm_error *err)
+/* Is the file of the row there, and as long as the row says? */
+static bool file_whole(struct cm_store *s, const struct cm_blob_row *row)
+{
+	cm_autofd int fd = -1;
+	int64_t size = 0;
+
+	return row->inline_id != 0 ||
+	       (cm_bytes_open_blob(s->bytes, &row->info.digest,
+				   row->info.encoding, &fd, &size, NULL) == 0 &&
+		size == row->info.stored_size);
+}
+
+/*
+ * Is the blob in the store already? Then how it lies there is in `info`. One
+ * whose file is lost is mended with what has just been received.
+ */
+static int find_existing(struct cm_store *s, struct publish_job *j,
+			 struct cm_blob_info *info, struct cm_error *err)
 {
 	cm_auto(reader) struct cm_db *db = NULL;
 	struct cm_blob_row row;
@@ -57,10 +75,13 @@ static int find_existing(struct cm_store *s, struct cm_blob_info *info,
 
 	if (r == 0)
 		r = cm_blob_find_any(db, &info->digest, &row, err);
-	*ret = r > 0;
-	if (r > 0)
+	if (r <= 0)
+		return r;
+	j->exists = file_whole(s, &row);
+	j->broken = !j->exists;
+	if (j->exists)
 		*info = row.info;
-	return r < 0 ? r : 0;
+	return 0;
 }
 
 /* Compresses into a second file; what `c` says of the bytes follows. */
@@ -132,7 +153,7 @@ static int publish_held(struct cm_store *s, struct publish_job *j,
 {
 	cm_autofree void *loaded = NULL;
 	bool in_file = false;
-	int r = find_existing(s, &c->info, &j->exists, err);
+	int r = find_existing(s, j, &c->info, err);
 
 	if (r == 0 && !j->exists) {
 		if (c->memory) {
@@ -148,7 +169,7 @@ static int publish_held(struct cm_store *s, struct publish_job *j,
 	if (r == 0)
 		r = cm_index_write(s->index, publish_tx, j, err);
 	/* Without its row the file is nobody's. */
-	if (r < 0 && in_file)
+	if (r < 0 && in_file && !j->broken)
 		cm_bytes_remove(s->bytes, &c->info.digest, c->info.encoding,
 				NULL);
 	return r;
