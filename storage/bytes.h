@@ -33,6 +33,13 @@ void cm_bytes_close(struct cm_bytes *b);
 /* The path of a file of the index in the data folder; caller frees. */
 int cm_bytes_index_path(struct cm_bytes *b, char **ret, struct cm_error *err);
 
+/*
+ * Refuses (CM_ERR_CORRUPT) a folder that holds blobs and has no index, or an
+ * empty one: the sweep of a new index would take the blobs for left-overs.
+ * Looks at the blobs' folders only then.
+ */
+int cm_bytes_check_index(struct cm_bytes *b, struct cm_error *err);
+
 /* A file being written. Unlinked on release unless published or kept. */
 struct cm_temp {
 	int fd; /* -1: none */

@@ -111,6 +111,8 @@ static int open_parts(struct cm_store *s, struct cm_error *err)
 	if (r == 0)
 		r = cm_bytes_index_path(s->bytes, &path, err);
 	if (r == 0)
+		r = cm_bytes_check_index(s->bytes, err);
+	if (r == 0)
 		r = cm_index_open(path, &s->index, err);
 	if (r < 0 && path)
 		cm_error_wrap(err, "%s", path);
