@@ -21,8 +21,9 @@
 
 #include "bytes.h"
 
-#define SETTLED_MS (3600 * 1000LL) /* a file this old is nobody's work */
-#define NAME_SIZE  (CM_DIGEST_HEX_LEN + sizeof("ab/.zst"))
+#define SETTLED_MS	  (3600 * 1000LL) /* a file this old is nobody's work */
+#define SESSION_NAME_SIZE 64
+#define NAME_SIZE	  (CM_DIGEST_HEX_LEN + sizeof("ab/.zst"))
 
 struct cm_bytes {
 	char *data_dir;
@@ -187,10 +188,18 @@ int cm_bytes_temp_new(struct cm_bytes *b, struct cm_temp *ret,
 	return 0;
 }
 
-int cm_bytes_session_open(struct cm_bytes *b, const char *id, bool create,
+static void session_name(const char *id, enum cm_encoding encoding,
+			 char out[static SESSION_NAME_SIZE])
+{
+	snprintf(out, SESSION_NAME_SIZE, "%s%s", id,
+		 encoding == CM_ENCODING_ZSTD ? ".zst" : "");
+}
+
+int cm_bytes_session_open(struct cm_bytes *b, const char *id,
+			  enum cm_encoding encoding, bool create,
 			  struct cm_temp *ret, struct cm_error *err)
 {
-	snprintf(ret->name, sizeof(ret->name), "%s", id);
+	session_name(id, encoding, ret->name);
 	ret->fd = openat(b->uploads_fd, ret->name,
 			 O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
 	if (ret->fd < 0)
@@ -201,8 +210,14 @@ int cm_bytes_session_open(struct cm_bytes *b, const char *id, bool create,
 int cm_bytes_session_remove(struct cm_bytes *b, const char *id,
 			    struct cm_error *err)
 {
-	if (unlinkat(b->uploads_fd, id, 0) < 0 && errno != ENOENT)
-		return cm_error_errno(err, "cannot remove upload %s", id);
+	char name[SESSION_NAME_SIZE];
+
+	for (int e = CM_ENCODING_IDENTITY; e <= CM_ENCODING_ZSTD; e++) {
+		session_name(id, (enum cm_encoding)e, name);
+		if (unlinkat(b->uploads_fd, name, 0) < 0 && errno != ENOENT)
+			return cm_error_errno(err, "cannot remove upload %s",
+					      id);
+	}
 	return 0;
 }
 
@@ -214,11 +229,17 @@ static int64_t mtime_ms(const struct stat *st)
 
 int64_t cm_bytes_session_touched(struct cm_bytes *b, const char *id)
 {
+	char name[SESSION_NAME_SIZE];
+	int64_t touched = 0;
 	struct stat st;
 
-	if (fstatat(b->uploads_fd, id, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return 0;
-	return mtime_ms(&st);
+	for (int e = CM_ENCODING_IDENTITY; e <= CM_ENCODING_ZSTD; e++) {
+		session_name(id, (enum cm_encoding)e, name);
+		if (fstatat(b->uploads_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			touched = mtime_ms(&st) > touched ? mtime_ms(&st)
+							  : touched;
+	}
+	return touched;
 }
 
 void cm_bytes_temp_discard(struct cm_bytes *b, struct cm_temp *t)
@@ -481,6 +502,7 @@ int cm_bytes_clear_uploads(struct cm_bytes *b, size_t max,
 {
 	int fd = openat(b->uploads_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cm_autodir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	char id[CM_UPLOAD_ID_SIZE];
 	struct dirent *e;
 
 	if (!dir) {
@@ -490,10 +512,10 @@ int cm_bytes_clear_uploads(struct cm_bytes *b, size_t max,
 	while (max > 0 && (e = readdir(dir))) {
 		if (e->d_name[0] == '.')
 			continue;
+		snprintf(id, sizeof(id), "%.32s", e->d_name);
 		if (!earlier_temporary(b, e->d_name) &&
 		    (strncmp(e->d_name, "t-", 2) == 0 ||
-		     !settled(b->uploads_fd, e->d_name) ||
-		     !orphan(arg, e->d_name)))
+		     !settled(b->uploads_fd, e->d_name) || !orphan(arg, id)))
 			continue;
 		unlinkat(b->uploads_fd, e->d_name, 0);
 		max--;

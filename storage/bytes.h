@@ -3,7 +3,7 @@
  * data folder (design §4). Private to storage/.
  *
  *	blobs/sha256/ab/<hex>[.zst]   published, immutable
- *	uploads/<session id>          a session in progress
+ *	uploads/<session id>[.zst]    a session in progress
  *	uploads/t-<boot>-<number>     a temporary file of this run
  *	quarantine/<hex>[.zst]        failed verification
  *
@@ -50,8 +50,12 @@ struct cm_temp {
 int cm_bytes_temp_new(struct cm_bytes *b, struct cm_temp *ret,
 		      struct cm_error *err);
 
-/* Opens (or, with `create`, makes) the file of a session. */
-int cm_bytes_session_open(struct cm_bytes *b, const char *id, bool create,
+/*
+ * Opens (or, with `create`, makes) the file of a session whose body has this
+ * encoding: the name remembers it across a restart.
+ */
+int cm_bytes_session_open(struct cm_bytes *b, const char *id,
+			  enum cm_encoding encoding, bool create,
 			  struct cm_temp *ret, struct cm_error *err);
 
 /* Removes the file of a session, if there is one. */

@@ -4,7 +4,8 @@
  *
  * A session is a row of the index; its bytes are a file named by its id, made
  * when the first byte is kept. What was acknowledged (cm_upload_sync) is in
- * that file, synced; its length is the session's offset.
+ * that file, synced; its length is the session's offset, and its name says if
+ * the bytes are a zstd frame.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -156,24 +157,42 @@ static int rehash(struct cm_upload *u, int64_t upto, struct cm_error *err)
 	return r;
 }
 
-/* The file of a session that has one, and the hash over it. */
-static int resume(struct cm_upload *u, struct cm_hasher *known,
-		  int64_t known_offset, struct cm_error *err)
+/* Opens the file of a session that has one, of either encoding. */
+static int reopen(struct cm_upload *u, struct cm_error *err)
 {
 	struct cm_error why = {0};
 	struct stat st;
-	int r;
+	int r = CM_ERR_NOT_FOUND;
 
-	r = cm_bytes_session_open(u->store->bytes, u->id, false, &u->temp,
-				  &why);
-	if (r < 0 && r != CM_ERR_NOT_FOUND) {
+	for (int e = CM_ENCODING_IDENTITY;
+	     r == CM_ERR_NOT_FOUND && e <= CM_ENCODING_ZSTD; e++) {
+		u->encoding = (enum cm_encoding)e;
+		r = cm_bytes_session_open(u->store->bytes, u->id, u->encoding,
+					  false, &u->temp, &why);
+	}
+	if (r == CM_ERR_NOT_FOUND) {
+		u->encoding = CM_ENCODING_IDENTITY;
+		return 0;
+	}
+	if (r == 0 && fstat(u->temp.fd, &st) < 0)
+		return cm_error_errno(err, "cannot look at an upload");
+	if (r < 0 && err)
+		*err = why;
+	if (r == 0)
+		u->offset = st.st_size;
+	return r;
+}
+
+/* The file of a session, and the hash over it. Takes `known`. */
+static int resume(struct cm_upload *u, struct cm_hasher *known,
+		  int64_t known_offset, struct cm_error *err)
+{
+	int r = reopen(u, err);
+
+	if (r < 0 || u->encoding == CM_ENCODING_ZSTD) {
 		cm_hasher_free(known);
-		if (err)
-			*err = why;
 		return r;
 	}
-	if (r == 0 && fstat(u->temp.fd, &st) == 0)
-		u->offset = st.st_size;
 	if (known && known_offset == u->offset) {
 		u->hasher = known;
 		return 0;
@@ -235,8 +254,9 @@ static int spill(struct cm_upload *u, struct cm_error *err)
 
 	if (u->temp.fd < 0) {
 		if (u->id[0])
-			r = cm_bytes_session_open(u->store->bytes, u->id, true,
-						  &u->temp, err);
+			r = cm_bytes_session_open(u->store->bytes, u->id,
+						  u->encoding, true, &u->temp,
+						  err);
 		else
 			r = cm_bytes_temp_new(u->store->bytes, &u->temp, err);
 		if (r < 0)
@@ -261,7 +281,8 @@ void cm_upload_close(struct cm_upload *u)
 	if (u->id[0] && !u->ended && u->buffered > 0 && u->temp.fd < 0)
 		spill(u, NULL);
 	/* A temporary may have taken the session file's place at commit. */
-	if (u->id[0] && !u->ended && strcmp(u->temp.name, u->id) == 0)
+	if (u->id[0] && !u->ended &&
+	    strncmp(u->temp.name, u->id, strlen(u->id)) == 0)
 		cm_bytes_temp_keep(&u->temp);
 	else
 		cm_bytes_temp_discard(u->store->bytes, &u->temp);

@@ -61,6 +61,10 @@ static enum cm_pick decide_union(const struct merge *m,
 		return CM_PICK_THEIRS;
 	if (!theirs_changed)
 		return CM_PICK_OURS;
+	/* A directory of unknown past may be left over from a killed restore,
+	 * with the mode and time that it had on the way. */
+	if (!b && o->type == CM_ENTRY_DIR && t->type == CM_ENTRY_DIR)
+		return CM_PICK_THEIRS;
 	return o->mtime_ns > t->mtime_ns ? CM_PICK_OURS : CM_PICK_THEIRS;
 }
 

@@ -59,8 +59,9 @@ struct cm_merge_rows {
 /*
  * Decides for each path. Any of the trees may be NULL, which is empty. A path
  * goes to the side that changed it since the base; if both did, to the newer
- * mtime, and on a tie to theirs. A deletion gives way to a change. A ghost of
- * ours is on disk but not ours to keep.
+ * mtime, and on a tie to theirs; directories without a common past are taken
+ * from theirs. A deletion gives way to a change. A ghost of ours is on disk
+ * but not ours to keep.
  *
  * The result is a tree: a directory that something below is picked from is
  * picked too, over a file of the same path if it must be.

@@ -25,6 +25,8 @@ struct fault {
 	int after;
 	enum cm_status status;
 	int calls;
+	void (*before)(void *);
+	void *arg;
 };
 
 struct cm_remote {
@@ -33,8 +35,6 @@ struct cm_remote {
 	struct tag *tags;
 	struct fault faults[FAKE_CALLS];
 	int64_t stored, sent, received, requests;
-	void (*before_put)(void *);
-	void *arg;
 	bool cancelled;
 };
 
@@ -126,10 +126,11 @@ int64_t fake_remote_stored(struct cm_remote *r)
 	return r->stored;
 }
 
-void fake_remote_before_put(struct cm_remote *r, void (*fn)(void *), void *arg)
+void fake_remote_before(struct cm_remote *r, enum fake_call call,
+			void (*fn)(void *), void *arg)
 {
-	r->before_put = fn;
-	r->arg = arg;
+	r->faults[call].before = fn;
+	r->faults[call].arg = arg;
 }
 
 void fake_remote_drop_blob(struct cm_remote *r, const struct cm_digest *d)
@@ -202,6 +203,8 @@ static int enter(struct cm_remote *r, enum fake_call call, struct cm_error *err)
 {
 	struct fault *f = &r->faults[call];
 
+	if (f->before)
+		f->before(f->arg);
 	pthread_mutex_lock(&r->lock);
 	r->requests++;
 	f->calls++;
@@ -382,8 +385,6 @@ int cm_remote_manifest_put(struct cm_connection *c, const char *repo,
 	int status;
 
 	(void)media_type;
-	if (r->before_put)
-		r->before_put(r->arg);
 	status = enter(r, FAKE_MANIFEST_PUT, err);
 	if (status < 0)
 		return status;

@@ -35,8 +35,9 @@ int fake_remote_calls(struct cm_remote *r, enum fake_call call);
 /* Blobs' bytes taken in so far. */
 int64_t fake_remote_stored(struct cm_remote *r);
 
-/* Calls `fn` before the precondition of a manifest put is looked at. */
-void fake_remote_before_put(struct cm_remote *r, void (*fn)(void *), void *arg);
+/* Calls `fn` before every call of that kind; NULL: no more. */
+void fake_remote_before(struct cm_remote *r, enum fake_call call,
+			void (*fn)(void *), void *arg);
 
 /* Drops a blob, or a tag, as an eviction would. */
 void fake_remote_drop_blob(struct cm_remote *r, const struct cm_digest *d);

@@ -1,0 +1,2 @@
+/* */
+typedef int cm_stub;
