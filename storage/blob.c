@@ -40,15 +40,17 @@ static int find_leased(struct cm_store *s, struct cm_db *db, int64_t repo_id,
 
 	cm_lease_take(s->leases, repo_id, d, cm_monotonic_ms());
 	r = cm_blob_find(db, repo_id, d, row, err);
-	if (r <= 0 || row->refs > 0)
-		return r;
 	/*
 	 * Unnamed: the sweep may have looked at the leases before ours was
 	 * there. Once it is done, look again; the lease holds from here on.
 	 */
-	pthread_rwlock_rdlock(&s->sweep_lock);
-	r = cm_blob_find(db, repo_id, d, row, err);
-	pthread_rwlock_unlock(&s->sweep_lock);
+	if (r > 0 && row->refs == 0) {
+		pthread_rwlock_rdlock(&s->sweep_lock);
+		r = cm_blob_find(db, repo_id, d, row, err);
+		pthread_rwlock_unlock(&s->sweep_lock);
+	}
+	if (r <= 0)
+		cm_lease_drop(s->leases, repo_id, d);
 	return r;
 }
 
@@ -300,6 +302,7 @@ void cm_blob_close(struct cm_blob *b)
 /* ---- mounting ------------------------------------------------------------ */
 
 struct mount_job {
+	struct cm_leases *leases;
 	const char *to;
 	const char *from; /* NULL: `candidates` */
 	int64_t *candidates;
@@ -319,6 +322,10 @@ static int mount_from(struct cm_tx *tx, struct mount_job *j, int64_t from_id,
 	r = cm_repo_make(tx, j->to, &j->to_id, err);
 	if (r == 0)
 		r = cm_link_add(tx, j->to_id, j->digest, row.info.size, err);
+	/* Here, since no purge can come between the link and its lease. */
+	if (r == 0)
+		cm_lease_take(j->leases, j->to_id, j->digest,
+			      cm_monotonic_ms());
 	return r < 0 ? r : 1;
 }
 
@@ -372,6 +379,7 @@ int cm_store_blob_mount(struct cm_store *s, const char *from, const char *to,
 {
 	int64_t candidates[MOUNT_ASKS_MAX];
 	struct mount_job j = {
+		.leases = s->leases,
 		.to = to,
 		.from = from,
 		.candidates = candidates,
@@ -386,8 +394,6 @@ int cm_store_blob_mount(struct cm_store *s, const char *from, const char *to,
 		return no_blob(to, d, err);
 	if (r == 0)
 		r = cm_index_write(s->index, mount_tx, &j, err);
-	if (r == 0)
-		cm_lease_take(s->leases, j.to_id, d, cm_monotonic_ms());
 	return r;
 }
 

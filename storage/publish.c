@@ -12,6 +12,7 @@
 
 /* What the index transaction of a publish needs. */
 struct publish_job {
+	struct cm_leases *leases;
 	const char *repo;
 	const struct cm_candidate *candidate;
 	const void *inline_data;
@@ -47,6 +48,10 @@ static int publish_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 		r = cm_link_add(tx, j->repo_id, &info->digest, info->size, err);
 	if (r == 0)
 		r = end_session(tx, j->candidate->session, err);
+	/* Here, since no purge can come between the link and its lease. */
+	if (r == 0)
+		cm_lease_take(j->leases, j->repo_id, &info->digest,
+			      cm_monotonic_ms());
 	return r;
 }
 
@@ -178,15 +183,16 @@ static int publish_held(struct cm_store *s, struct publish_job *j,
 int cm_store_publish(struct cm_store *s, const char *repo,
 		     struct cm_candidate *candidate, struct cm_error *err)
 {
-	struct publish_job j = {.repo = repo, .candidate = candidate};
+	struct publish_job j = {
+		.leases = s->leases,
+		.repo = repo,
+		.candidate = candidate,
+	};
 	struct cm_inflight_entry held;
 	int r;
 
 	cm_inflight_enter(s->inflight, &held, &candidate->info.digest);
 	r = publish_held(s, &j, candidate, err);
-	if (r == 0)
-		cm_lease_take(s->leases, j.repo_id, &candidate->info.digest,
-			      cm_monotonic_ms());
 	cm_inflight_leave(s->inflight, &held);
 	return r;
 }
