@@ -60,9 +60,10 @@ struct cm_snapshot_result {
 	int64_t files_written, bytes_written; /* restore: on disk */
 	int64_t files_read, bytes_read;	      /* save: from disk */
 	int64_t chunks_moved, bytes_moved;    /* fetched or uploaded, content */
-	int64_t sent, received;		      /* on the wire, all of it */
-	int64_t left_out; /* save: entries not saved, each warned about */
-	int64_t merges;	  /* save: rounds after a 412 */
+	int64_t sent, received; /* on the wire meanwhile, by all who share the
+				   remote */
+	int64_t left_out;	/* save: entries not saved, each warned about */
+	int64_t merges;		/* save: rounds after a 412 */
 	int64_t ms;
 };
 

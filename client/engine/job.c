@@ -42,6 +42,7 @@ void cm_job_init(struct cm_job *j, const char *verb,
 		o->max_entries ? o->max_entries : DEFAULT_ENTRIES;
 	j->started_ms = cm_monotonic_ms();
 	j->told_ms = j->started_ms;
+	cm_remote_traffic(o->remote, &j->before);
 	j->progress.what = verb;
 }
 
@@ -57,8 +58,8 @@ void cm_job_finish(struct cm_job *j)
 		j->o->warning(j->o->arg, text);
 	}
 	cm_remote_traffic(j->o->remote, &traffic);
-	j->result->sent = traffic.sent;
-	j->result->received = traffic.received;
+	j->result->sent = traffic.sent - j->before.sent;
+	j->result->received = traffic.received - j->before.received;
 	j->result->ms = cm_monotonic_ms() - j->started_ms;
 	pthread_mutex_destroy(&j->lock);
 }

@@ -20,6 +20,7 @@ struct cm_job {
 	unsigned threads; /* that transfer and pack, one connection each */
 	struct cm_tree_limits limits;
 	int64_t started_ms;
+	struct cm_remote_traffic before; /* of the remote, at the start */
 
 	pthread_mutex_t lock; /* of all below, and of the callbacks */
 	struct cm_progress progress;
