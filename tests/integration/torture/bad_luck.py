@@ -31,11 +31,13 @@ peak = [0, "nothing"]  # bytes that cachectl held at most, and where
 class Run:
     """One `cachectl run` with a command that leaves a mark."""
 
-    def __init__(self, a, name, url, path=None, options=(), status=STATUS):
+    def __init__(self, a, name, url, path=None, options=(), status=STATUS,
+                 file_limit=None):
         self.scratch = tempfile.mkdtemp(dir=a.work)
         self.path = path or os.path.join(self.scratch, "mount")
         self.mark = os.path.join(self.scratch, "mark")
-        command = [a.cachectl, "--server", url, "--scope", "main", *options,
+        limit = file_limit and ["prlimit", f"--fsize={file_limit}"] or []
+        command = [*limit, a.cachectl, "--server", url, "--scope", "main", *options,
                    "run", "-m", f"pip={self.path},tag={TAG}", "--", "sh", "-c",
                    # Its parent is cachectl, which has restored by now.
                    f"grep VmHWM /proc/$PPID/status >{self.mark}; "
@@ -298,7 +300,19 @@ def unwritable_mounts(a):
         tap.check_eq("the disk is full: no half file is left", [], short)
     else:
         tap.skip_one("the disk is full", "needs root")
+    limited_files(a, registry)
     registry.close()
+
+
+def limited_files(a, registry):
+    """A limit on the size of files: its signal must not end us."""
+    if not shutil.which("prlimit"):
+        tap.skip_one("a limit on files", "prlimit is not here")
+        return
+    run = Run(a, "a limit on files", registry.url, file_limit=100000)
+    check_open(run, "a limit on files", 10)
+    tap.check_eq("a limit on files: no half file is left", [], run.files())
+    run.close()
 
 
 # --- not failing open
