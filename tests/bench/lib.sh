@@ -256,22 +256,32 @@ percent()
 table_notes()
 {
 	local cpu system
-	cpu=$(lscpu | sed -n 's/^Model name: *//p' | head -n 1)
+	cpu=$(cpu_field "Model name")
 	# shellcheck source=/dev/null
 	system=$(. /etc/os-release && printf '%s' "$PRETTY_NAME")
-	cat <<-END
+	fmt -w 100 <<-END
 
-	Measured on $(nproc) cores ($cpu, family $(lscpu |
-		sed -n 's/^CPU family: *//p') model $(lscpu |
-		sed -n 's/^Model: *//p')), $(free -h | awk '/^Mem/ { print $2 }') of memory, Linux
-	$(uname -r), $system, $FS_KIND, over loopback, client and server on
-	the same cores, page cache warm, $(date -u +%F); load average at the end
-	$(cut -d ' ' -f 1 /proc/loadavg).
-	Peers: $(peer_versions).
-	A figure is the median of the rounds, in which cachemount and the peer take
-	turns; a ratio is the median of the rounds' ratios.
-	Made by \`tests/bench/run${QUICK:+ --quick}\`.
+	Measured on $(nproc) cores ($cpu, family $(cpu_field "CPU family"),
+	model $(cpu_field Model)), $(free -h | awk '/^Mem/ { print $2 }')B of
+	memory, Linux $(uname -r), $system, $FS_KIND, over loopback, client and
+	server on the same cores, page cache warm, $(date -u +%F), load average
+	at the end $(cut -d ' ' -f 1 /proc/loadavg). Peers:
+	$(peer_versions).
+
+	A figure is the median of the rounds, in which cachemount and its peer
+	take turns; a ratio is the median of the rounds' own ratios. nginx: two
+	workers, sendfile and tcp_nopush on, no open file cache; both servers
+	write a log line a request to a file. docker-registry: Debian's
+	configuration without the password; it syncs the files it writes, not
+	their folders, cachemount syncs both before it answers. Made by
+	\`tests/bench/run${QUICK:+ --quick}\`.
 	END
+}
+
+# cpu_field NAME: of lscpu.
+cpu_field()
+{
+	lscpu | sed -n "s/^$1: *//p" | head -n 1
 }
 
 # peer_versions: of the Debian packages.
