@@ -122,17 +122,6 @@ static int open_up_touched(struct apply *a, struct cm_error *err)
 	return r;
 }
 
-static int make_dirs(struct apply *a, struct cm_error *err)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < a->plan->rows->len; i++)
-		if (a->plan->steps[i].action == CM_DO_WRITE &&
-		    is_theirs_dir(a, i))
-			r = cm_writer_mkdir(&a->writer, theirs_of(a, i), err);
-	return r;
-}
-
 /* A directory that is not theirs to set gets back what it had. */
 static int put_back(struct apply *a, size_t i, struct cm_error *err)
 {
@@ -167,9 +156,10 @@ static int finish_dirs(struct apply *a, struct cm_error *err)
 			continue;
 		if (is_theirs_dir(a, i)) {
 			if (step->action != CM_DO_NOTHING || step->touched)
-				r = cm_writer_metadata(&a->writer,
-						       theirs_of(a, i),
-						       id_of(a, i), err);
+				r = cm_writer_metadata(
+					&a->writer, theirs_of(a, i),
+					step->action == CM_DO_WRITE,
+					id_of(a, i), err);
 		} else if (step->touched && step->disk && !step->early) {
 			r = put_back(a, i, err);
 		}
@@ -200,7 +190,8 @@ static int make_small(struct apply *a, size_t i, struct cm_error *err)
 	if (e->type == CM_ENTRY_DIR)
 		return 0;
 	if (action == CM_DO_META)
-		return cm_writer_metadata(&a->writer, e, id_of(a, i), err);
+		return cm_writer_metadata(&a->writer, e, false, id_of(a, i),
+					  err);
 	if (action != CM_DO_WRITE)
 		return 0;
 	if (e->type != CM_ENTRY_FILE)
@@ -269,9 +260,7 @@ static int apply(struct apply *a, struct cm_error *err)
 	if (r == 0)
 		r = remove_rows(a, true, err);
 	if (r == 0)
-		r = make_dirs(a, err);
-	if (r == 0)
-		r = cm_fetch_files(a->job, a->mount, a->tmp, a->repo, a->theirs,
+		r = cm_fetch_files(a->job, &a->writer, a->repo, a->theirs,
 				   a->plan, a->ids, err);
 	if (r == 0)
 		r = make_rest(a, err);

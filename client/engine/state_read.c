@@ -105,12 +105,10 @@ static const char *pool_text(const struct parts *p, uint64_t at, uint64_t n)
 /* `n` bytes at `*at`, which is moved behind them; NULL if they aren't there. */
 static const char *pool_take(const struct parts *p, uint64_t *at, uint64_t n)
 {
-	const char *bytes = p->pool + *at;
-
 	if (*at > p->pool_len || n > p->pool_len - *at)
 		return NULL;
 	*at += n;
-	return bytes;
+	return p->pool + *at - n;
 }
 
 static bool read_xattr(const struct parts *p, uint64_t *at,

@@ -84,9 +84,13 @@ int cm_writer_link(struct cm_writer *w, const struct cm_entry *carrier,
 int cm_writer_mkdir(struct cm_writer *w, const struct cm_entry *e,
 		    struct cm_error *err);
 
-/* Gives a file or directory that is there the entry's metadata. */
+/*
+ * Gives a file or directory that is there the entry's metadata. `fresh`: it
+ * was made by this restore.
+ */
 int cm_writer_metadata(struct cm_writer *w, const struct cm_entry *e,
-		       struct cm_disk_id *ret_id, struct cm_error *err);
+		       bool fresh, struct cm_disk_id *ret_id,
+		       struct cm_error *err);
 
 /* What is at the entry's path now. */
 int cm_writer_look(struct cm_writer *w, const struct cm_entry *e,
