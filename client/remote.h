@@ -12,10 +12,14 @@
  *
  * Errors of all calls: CM_ERR_NOT_FOUND (404), CM_ERR_PRECONDITION (412),
  * CM_ERR_UNAUTHORIZED, CM_ERR_DENIED, CM_ERR_NO_SPACE (507), CM_ERR_BUSY
- * (429, 503), CM_ERR_UNAVAILABLE (cannot connect, time out, cut off),
+ * (429, 503), CM_ERR_UNAVAILABLE (cannot connect, time out, cut off, 5xx),
  * CM_ERR_PROTOCOL (an answer outside the contract), CM_ERR_DIGEST (bytes are
- * not what the digest says), CM_ERR_SIZE. The message holds the registry's own
- * where it sent one.
+ * not what the digest says), CM_ERR_SIZE, CM_ERR_MISSING_BLOB (a manifest put
+ * names blobs that have gone), CM_ERR_CANCELLED, CM_ERR_NO_MEMORY. The message
+ * holds the registry's own where it sent one.
+ *
+ * What is worth another try (429, 5xx, a connection cut midway) has been tried
+ * again for about two seconds before a call fails.
  */
 #ifndef CM_CLIENT_REMOTE_H
 #define CM_CLIENT_REMOTE_H
@@ -33,7 +37,7 @@ struct cm_connection;
 
 struct cm_remote_options {
 	const char *url;     /* "http://host:port" or "https://…"; no path */
-	const char *token;   /* sent as Basic password or Bearer; NULL: none */
+	const char *token;   /* "user:password": Basic; else Bearer; or NULL */
 	const char *ca_file; /* NULL: the machine's, probed */
 	int64_t connect_ms;  /* 0: 1,000 */
 	int64_t stall_ms;    /* no byte moved for so long: gone; 0: 5,000 */
@@ -57,8 +61,20 @@ struct cm_remote_features {
 int cm_remote_features(struct cm_remote *r, struct cm_connection *c,
 		       struct cm_remote_features *ret, struct cm_error *err);
 
-/* Makes every call from now on fail with CM_ERR_CANCELLED, at once. */
+/*
+ * Makes every call from now on fail with CM_ERR_CANCELLED; one that is under
+ * way ends within a second. Async-signal-safe.
+ */
 void cm_remote_cancel(struct cm_remote *r);
+
+/* The registry's address, "http://host:port". Lives as long as `r`. */
+const char *cm_remote_url(const struct cm_remote *r);
+
+/* Has the breaker opened? */
+bool cm_remote_is_gone(struct cm_remote *r);
+
+/* Closes the breaker: after a long build the registry may be back. */
+void cm_remote_revive(struct cm_remote *r);
 
 /* Bytes moved so far, as on the wire, headers excluded. Any thread. */
 struct cm_remote_traffic {

@@ -53,16 +53,17 @@ struct cm_snapshot_result {
 	bool hit;	     /* restore: there was a snapshot */
 	bool unchanged;	     /* nothing had to be done */
 	bool published;	     /* save: the tag was moved */
-	const char *skipped; /* save: why nothing was published; static text */
+	const char *skipped; /* why nothing was done; static text, or NULL */
 	struct cm_digest manifest; /* restored or published */
 	char repo[256];		   /* where it was found or published */
 	int64_t files, bytes; /* regular files in the tree, content bytes */
 	int64_t files_written, bytes_written; /* restore: on disk */
 	int64_t files_read, bytes_read;	      /* save: from disk */
 	int64_t chunks_moved, bytes_moved;    /* fetched or uploaded, content */
-	int64_t sent, received;		      /* on the wire, all of it */
-	int64_t left_out; /* save: entries not saved, each warned about */
-	int64_t merges;	  /* save: rounds after a 412 */
+	int64_t sent, received; /* on the wire meanwhile, by all who share the
+				   remote */
+	int64_t left_out;	/* save: entries not saved, each warned about */
+	int64_t merges;		/* save: rounds after a 412 */
 	int64_t ms;
 };
 

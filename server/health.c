@@ -142,7 +142,7 @@ static void fail(struct cm_request *r, const struct cm_error *err)
 	if (!text)
 		text = json_string("malformed request");
 	cm_reply_json(r, cm_status_to_http(err->status),
-		      json_pack("{s:{s:s,s:o}}", "error", "code",
+		      json_pack("{s:[{s:s,s:o}]}", "errors", "code",
 				cm_status_name(err->status), "message", text),
 		      NULL);
 }

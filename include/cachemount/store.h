@@ -90,7 +90,10 @@ int cm_store_blobs_missing(struct cm_store *s, const char *repo,
 /* An open blob. It stays readable though it be deleted meanwhile. */
 struct cm_blob;
 
-/* Opens a blob of `repo` and leases it. Caller closes. */
+/*
+ * Opens a blob of `repo`. It is not leased: an open blob can be read to its
+ * end whatever becomes of it. Caller closes.
+ */
 int cm_store_blob_open(struct cm_store *s, const char *repo,
 		       const struct cm_digest *d, struct cm_blob **ret,
 		       struct cm_error *err);

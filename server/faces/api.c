@@ -13,6 +13,8 @@
  *	 "counters":{"<name>":N,…},
  *	 "server":{"started","uptime_ms","connections","requests",
  *		"sent_bytes","received_bytes","draining"}}
+ *	A manifest is one of "blobs" as well, and one of "manifests" for each
+ *	repository that has it.
  *	deduplication = referenced / content bytes, compression = content /
  *	stored bytes, hits = hits / (hits + misses); null where undefined.
  *

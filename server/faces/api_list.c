@@ -156,7 +156,7 @@ static int repositories(struct cm_request *r, struct cm_error *err)
 {
 	cm_auto(json) json_t *items = json_array();
 	struct page p = {.request = r, .items = items};
-	const char *prefix, *last;
+	const char *prefix = NULL, *last = NULL;
 	int status = read_count(r, &p, err);
 
 	if (status == 0)

@@ -28,6 +28,18 @@ int cm_oci_digest(const char *what, const char *text, struct cm_digest *ret,
 	return status == CM_ERR_INVALID ? CM_ERR_DIGEST : status;
 }
 
+int cm_oci_existing_digest(const char *what, const char *text,
+			   struct cm_digest *ret, struct cm_error *err)
+{
+	int status = cm_oci_digest(what, text, ret, err);
+
+	if (status != CM_ERR_UNSUPPORTED)
+		return status;
+	if (err)
+		err->status = CM_ERR_NOT_FOUND;
+	return CM_ERR_NOT_FOUND;
+}
+
 int cm_oci_reference(struct cm_request *r, struct cm_oci_reference *ret,
 		     struct cm_error *err)
 {

@@ -34,6 +34,13 @@ extern const struct cm_handler cm_ext_missing;
 int cm_oci_digest(const char *what, const char *text, struct cm_digest *ret,
 		  struct cm_error *err);
 
+/*
+ * The same for what a path names to be read or removed: a digest of another
+ * algorithm is then well-formed and absent, CM_ERR_NOT_FOUND.
+ */
+int cm_oci_existing_digest(const char *what, const char *text,
+			   struct cm_digest *ret, struct cm_error *err);
+
 /* The <reference> of a manifest's path: a tag or a digest. */
 struct cm_oci_reference {
 	const char *tag; /* borrowed from the request; NULL: the digest */
@@ -41,8 +48,8 @@ struct cm_oci_reference {
 };
 
 /*
- * Reads {reference}. What can be neither is CM_ERR_INVALID, a malformed digest
- * as with cm_oci_digest().
+ * Reads {reference}. What can be neither tag nor digest is CM_ERR_INVALID, a
+ * malformed digest as with cm_oci_digest().
  */
 int cm_oci_reference(struct cm_request *r, struct cm_oci_reference *ret,
 		     struct cm_error *err);

@@ -206,8 +206,8 @@ static int blob_get(struct cm_request *r, struct cm_error *err)
 {
 	struct cm_digest d;
 	struct cm_blob *b;
-	int status =
-		cm_oci_digest("digest", cm_request_param(r, "digest"), &d, err);
+	int status = cm_oci_existing_digest(
+		"digest", cm_request_param(r, "digest"), &d, err);
 
 	if (status < 0)
 		return status;
@@ -229,8 +229,8 @@ const struct cm_handler cm_oci_blob_get = {
 static int blob_delete(struct cm_request *r, struct cm_error *err)
 {
 	struct cm_digest d;
-	int status =
-		cm_oci_digest("digest", cm_request_param(r, "digest"), &d, err);
+	int status = cm_oci_existing_digest(
+		"digest", cm_request_param(r, "digest"), &d, err);
 
 	if (status < 0)
 		return status;

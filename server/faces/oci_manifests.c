@@ -57,15 +57,19 @@ static int send_manifest(struct cm_request *r,
 			      err);
 }
 
-/* A text that can name nothing names nothing: 404, as the spec's list has. */
+/*
+ * A tag that cannot be, and a digest of an algorithm that is not offered, name
+ * nothing: 404, the one failure that the spec has for a GET.
+ */
 static int get_reference(struct cm_request *r, struct cm_oci_reference *ret,
 			 struct cm_error *err)
 {
 	int status = cm_oci_reference(r, ret, err);
 
-	if (status == CM_ERR_INVALID)
-		err->status = CM_ERR_NOT_FOUND;
-	return status == CM_ERR_INVALID ? CM_ERR_NOT_FOUND : status;
+	if (status != CM_ERR_INVALID && status != CM_ERR_UNSUPPORTED)
+		return status;
+	err->status = CM_ERR_NOT_FOUND;
+	return CM_ERR_NOT_FOUND;
 }
 
 static int manifest_get(struct cm_request *r, struct cm_error *err)
@@ -234,6 +238,8 @@ static int put_parsed(struct cm_request *r, const struct cm_oci_reference *ref,
 			     : cm_store_manifest_put(cm_request_store(r), put,
 						     &d, err);
 
+	if (status == CM_ERR_SIZE)
+		return cm_error_wrap(err, "size of a descriptor");
 	if (status < 0)
 		return status;
 	cm_digest_format(&d, text);

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Goal: GET, HEAD and DELETE of blobs: statuses, fields, ranges, conditions, and
 # blobs that lie on disk as zstd.
+# Sanitize: address thread
 . "$(dirname "$0")/../lib.sh"
 
 need python3 zstd
-start_daemon 
+start_daemon
 python3 "${0%.sh}.py" "$URL"

@@ -1,4 +1,5 @@
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from registry import *
 
@@ -265,6 +266,34 @@ def conditional():
     equal("still the third", third, r.get(f"/v2/{name}/manifests/t").body)
 
 
+def races():
+    """Of those who put at once under one condition, one wins."""
+    name = "man/race"
+    bodies = [dump(dict(good(name), annotations={"n": str(n)}))
+              for n in range(6)]
+    base = dump(good(name))
+
+    def put(body, headers):
+        return Registry(sys.argv[1]).put_manifest(name, "t", body, **headers)
+
+    def winners(headers):
+        with ThreadPoolExecutor(len(bodies)) as pool:
+            got = [a.status for a in pool.map(lambda b: put(b, headers),
+                                              bodies)]
+        return got.count(201) if set(got) <= {201, 412} else got
+
+    fresh, moved = [], []
+    for _ in range(10):
+        r.delete(f"/v2/{name}/manifests/t")
+        fresh.append(winners({"if_none_match": "*"}))
+        r.put_manifest(name, "t", base)
+        moved.append(winners({"if_match": f'"{sha256(base)}"'}))
+    equal("If-None-Match * at once: one wins", [1] * 10, fresh)
+    equal("If-Match at once: one wins", [1] * 10, moved)
+    equal("If-Match * at once: all win", len(bodies),
+          winners({"if_match": "*"}))
+
+
 def deletion():
     name = "man/del"
     body = dump(good(name))
@@ -303,5 +332,6 @@ media_types()
 refused()
 too_large()
 conditional()
+races()
 deletion()
 done()

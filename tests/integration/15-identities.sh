@@ -2,6 +2,7 @@
 # Goal: who may do what. A blob is seen only through a repository that the
 # identity may pull from, push does not imply delete, and the administration
 # API shows and removes no more than that.
+# Sanitize: address thread
 . "$(dirname "$0")/../lib.sh"
 
 need python3

@@ -28,9 +28,15 @@ crash()
 		_failures=$((_failures + 1))
 }
 
+unmount_quietly()
+{
+	umount "$1" 2>/dev/null || :
+}
+
 crash kill "$kills"
 if [[ $EUID -eq 0 ]] && command -v mkfs.ext4 >/dev/null &&
 	losetup -f >/dev/null 2>&1; then
+	on_exit unmount_quietly "$WORK/power/mount"
 	crash power $((kills / 3)) --power 192
 else
 	skip_one power "needs root, mkfs.ext4 and loop devices"

@@ -1,6 +1,7 @@
 """The server under test as a process: started, killed and started again on
 one address, its log kept."""
 
+import ctypes
 import json
 import os
 import signal
@@ -15,6 +16,15 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def _die_with_parent():
+    """A test that is killed must not leave its server behind."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Daemon:
@@ -37,7 +47,8 @@ class Daemon:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command, stdout=log,
                                             stderr=log, env=self.env,
-                                            stdin=subprocess.DEVNULL)
+                                            stdin=subprocess.DEVNULL,
+                                            preexec_fn=_die_with_parent)
 
     def start(self, limit=20):
         """Starts it, waits until it is ready, returns the seconds it took."""

@@ -1,4 +1,5 @@
-/* test_fields.c - header fields and query arguments, well and badly formed. */
+/* test_faces_fields.c - header fields and query arguments, well and badly
+ * formed. */
 #include "test.h"
 
 #include <string.h>
@@ -7,7 +8,7 @@
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
 
-static void test_fields__range(void **state)
+static void test_faces_fields__range(void **state)
 {
 	static const struct {
 		const char *value;
@@ -62,7 +63,7 @@ static void test_fields__range(void **state)
 	}
 }
 
-static void test_fields__chunk_range(void **state)
+static void test_faces_fields__chunk_range(void **state)
 {
 	static const char *const bad[] = {
 		"",	"-",	     "0-",   "-5",
@@ -86,7 +87,7 @@ static void test_fields__chunk_range(void **state)
 			     CM_ERR_INVALID, &err);
 }
 
-static void test_fields__etag_lists(void **state)
+static void test_faces_fields__etag_lists(void **state)
 {
 	static const struct {
 		const char *list;
@@ -129,7 +130,7 @@ static void test_fields__etag_lists(void **state)
 	}
 }
 
-static void test_fields__nothing_matches_no_etag(void **state)
+static void test_faces_fields__nothing_matches_no_etag(void **state)
 {
 	struct cm_error err = {0};
 
@@ -142,7 +143,7 @@ static void test_fields__nothing_matches_no_etag(void **state)
 		     CM_ERR_INVALID, &err);
 }
 
-static void test_fields__if_range(void **state)
+static void test_faces_fields__if_range(void **state)
 {
 	(void)state;
 	assert_true(cm_field_if_range(NULL, "a"));
@@ -156,7 +157,7 @@ static void test_fields__if_range(void **state)
 	assert_false(cm_field_if_range("Wed, 21 Oct 2015 07:28:00 GMT", "a"));
 }
 
-static void test_fields__coding(void **state)
+static void test_faces_fields__coding(void **state)
 {
 	static const char *const bad[] = {"gzip", "zstd, gzip", "zstd,zstd",
 					  "x", "identity, zstd"};
@@ -175,7 +176,7 @@ static void test_fields__coding(void **state)
 			     CM_ERR_UNSUPPORTED, &err);
 }
 
-static void test_fields__media_type(void **state)
+static void test_faces_fields__media_type(void **state)
 {
 	char out[CM_MEDIA_TYPE_SIZE], lengthy[2 * CM_MEDIA_TYPE_SIZE];
 
@@ -193,7 +194,7 @@ static void test_fields__media_type(void **state)
 			 CM_MEDIA_TYPE_SIZE - 1);
 }
 
-static void test_fields__count(void **state)
+static void test_faces_fields__count(void **state)
 {
 	static const char *const bad[] = {"",	"-1", "+1",   "1x",
 					  " 1", "1 ", "0x10", "1.5"};
@@ -216,14 +217,14 @@ static void test_fields__count(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fields__range),
-		cmocka_unit_test(test_fields__chunk_range),
-		cmocka_unit_test(test_fields__etag_lists),
-		cmocka_unit_test(test_fields__nothing_matches_no_etag),
-		cmocka_unit_test(test_fields__if_range),
-		cmocka_unit_test(test_fields__coding),
-		cmocka_unit_test(test_fields__media_type),
-		cmocka_unit_test(test_fields__count),
+		cmocka_unit_test(test_faces_fields__range),
+		cmocka_unit_test(test_faces_fields__chunk_range),
+		cmocka_unit_test(test_faces_fields__etag_lists),
+		cmocka_unit_test(test_faces_fields__nothing_matches_no_etag),
+		cmocka_unit_test(test_faces_fields__if_range),
+		cmocka_unit_test(test_faces_fields__coding),
+		cmocka_unit_test(test_faces_fields__media_type),
+		cmocka_unit_test(test_faces_fields__count),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

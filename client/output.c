@@ -1,0 +1,215 @@
+/*
+ * output.c - messages, the progress bar, tables, JSON.
+ *
+ * The bar is one line, redrawn at most ten times a second and wiped before
+ * any message, so that a log that is captured never holds one.
+ */
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cachemount/cleanup.h>
+#include <cachemount/units.h>
+
+#include "output.h"
+
+#define BAR_AFTER_MS 1000
+#define BAR_EVERY_MS 100
+#define BAR_WIDTH    24
+#define CELL_MAX     4096
+
+static struct {
+	pthread_mutex_t lock;
+	bool enabled;
+	bool drawn;
+	int64_t began_ms, last_ms;
+} bar = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void wipe(void)
+{
+	if (bar.drawn)
+		fputs("\r\033[K", stderr);
+	bar.drawn = false;
+}
+
+void cm_say(const char *fmt, ...)
+{
+	va_list ap;
+
+	pthread_mutex_lock(&bar.lock);
+	wipe();
+	fputs("cachectl: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	pthread_mutex_unlock(&bar.lock);
+}
+
+void cm_bars_enable(bool wanted)
+{
+	const char *term = getenv("TERM");
+
+	bar.enabled = wanted && isatty(STDERR_FILENO) && term &&
+		      strcmp(term, "dumb") != 0;
+}
+
+static void draw(const struct cm_progress *p)
+{
+	char done[CM_SIZE_TEXT_SIZE], total[CM_SIZE_TEXT_SIZE];
+	char filled[BAR_WIDTH + 1];
+	int64_t n = 0;
+
+	if (p->bytes_total > 0)
+		n = p->bytes_done * BAR_WIDTH / p->bytes_total;
+	n = n > BAR_WIDTH ? BAR_WIDTH : n;
+	memset(filled, ' ', BAR_WIDTH);
+	memset(filled, '#', (size_t)n);
+	filled[BAR_WIDTH] = '\0';
+	cm_size_format(p->bytes_done, done);
+	if (p->bytes_total > 0)
+		fprintf(stderr, "\r\033[K%s [%s] %s of %s", p->what, filled,
+			done, cm_size_format(p->bytes_total, total));
+	else
+		fprintf(stderr, "\r\033[K%s %s, %" PRId64 " files", p->what,
+			done, p->files_done);
+	fflush(stderr);
+	bar.drawn = true;
+}
+
+void cm_bar_update(void *arg, const struct cm_progress *p)
+{
+	int64_t now = cm_monotonic_ms();
+
+	(void)arg;
+	if (!bar.enabled)
+		return;
+	pthread_mutex_lock(&bar.lock);
+	if (bar.began_ms == 0)
+		bar.began_ms = now;
+	if (now - bar.began_ms >= BAR_AFTER_MS &&
+	    now - bar.last_ms >= BAR_EVERY_MS) {
+		bar.last_ms = now;
+		draw(p);
+	}
+	pthread_mutex_unlock(&bar.lock);
+}
+
+void cm_bar_end(void)
+{
+	pthread_mutex_lock(&bar.lock);
+	wipe();
+	fflush(stderr);
+	bar.began_ms = 0;
+	pthread_mutex_unlock(&bar.lock);
+}
+
+int cm_print_json(const json_t *value)
+{
+	if (!value || json_dumpf(value, stdout, JSON_COMPACT) < 0 ||
+	    putchar('\n') == EOF || fflush(stdout) != 0)
+		return CM_ERR_IO;
+	return 0;
+}
+
+/* ---- tables ------------------------------------------------------------ */
+
+struct cm_table {
+	size_t columns;
+	size_t widths[CM_COLUMNS_MAX];
+	bool right[CM_COLUMNS_MAX];
+	char **cells; /* headings first, then row by row */
+	size_t len, cap;
+	bool failed;
+};
+
+static void add_cell(struct cm_table *t, const char *text)
+{
+	size_t column = t->len % t->columns, width = 0;
+	char **grown;
+	char *cell;
+
+	if (t->len == t->cap) {
+		t->cap = t->cap ? t->cap * 2 : 64;
+		grown = reallocarray(t->cells, t->cap, sizeof(*grown));
+		if (!grown) {
+			t->failed = true;
+			return;
+		}
+		t->cells = grown;
+	}
+	cell = strndup(text ? text : "", CELL_MAX);
+	if (!cell) {
+		t->failed = true;
+		return;
+	}
+	for (unsigned char *p = (unsigned char *)cell; *p; p++) {
+		if (*p < 0x20 || *p == 0x7f)
+			*p = '?';
+		width += (*p & 0xc0) != 0x80; /* characters, not bytes */
+	}
+	t->cells[t->len++] = cell;
+	if (width > t->widths[column])
+		t->widths[column] = width;
+}
+
+struct cm_table *cm_table_new(const char *const *headings, size_t n)
+{
+	struct cm_table *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->columns = n;
+	for (size_t i = 0; i < n; i++) {
+		t->right[i] = headings[i][0] == '>';
+		add_cell(t, headings[i] + (t->right[i] ? 1 : 0));
+	}
+	return t;
+}
+
+void cm_table_row(struct cm_table *t, const char *const *cells)
+{
+	for (size_t i = 0; t && !t->failed && i < t->columns; i++)
+		add_cell(t, cells[i]);
+}
+
+static void print_cell(const struct cm_table *t, size_t at)
+{
+	const char *text = t->cells[at];
+	size_t column = at % t->columns, width = 0, pad;
+
+	for (const char *p = text; *p; p++)
+		width += (*p & 0xc0) != 0x80;
+	pad = t->widths[column] - width;
+	if (t->right[column])
+		printf("%*s%s", (int)pad, "", text);
+	else if (column + 1 < t->columns)
+		printf("%s%*s", text, (int)pad, "");
+	else
+		fputs(text, stdout);
+	fputs(column + 1 < t->columns ? "  " : "\n", stdout);
+}
+
+void cm_table_free(struct cm_table *t)
+{
+	if (!t)
+		return;
+	for (size_t i = 0; i < t->len; i++)
+		free(t->cells[i]);
+	free(t->cells);
+	free(t);
+}
+
+bool cm_table_print(struct cm_table *t)
+{
+	bool good = t && !t->failed;
+
+	for (size_t i = 0; good && i < t->len; i++)
+		print_cell(t, i);
+	cm_table_free(t);
+	return fflush(stdout) == 0 && good;
+}

@@ -1,0 +1,349 @@
+/*
+ * index.c - connections and the group-committing writer.
+ *
+ * One thread writes. It takes everything that is queued, up to a limit, runs
+ * each caller's function inside a savepoint, commits once, and wakes the
+ * callers: the more callers, the fewer syncs each one costs.
+ *
+ * Locks: `lock` guards the queue and the pool of connections and is held for
+ * a few instructions only; never while SQLite runs.
+ */
+#include <inttypes.h>
+#include <pthread.h>
+#include <string.h>
+
+#include <cachemount/units.h>
+
+#include "index.h"
+#include "schema.h"
+
+#define BATCH_MAX 256
+#define QUEUE_MAX 8192
+#define RESTART_WAL_PAGES                                                      \
+	32768 /* 128 MiB: the writer resets the log itself                     \
+	       */
+
+struct job {
+	cm_index_fn fn;
+	void *arg;
+	struct cm_error *err;
+	struct cm_error own_err;
+	int result;
+	bool done;
+	pthread_cond_t wake;
+	struct job *next;
+};
+
+struct cm_index {
+	char *path;
+	pthread_t writer;
+	bool writer_runs;
+	struct cm_db *write_db;
+
+	pthread_mutex_t lock;
+	pthread_cond_t queued;
+	struct job *first, **last;
+	size_t queue_len;
+	bool closing;
+	struct cm_db *idle; /* readers */
+	int wal_pages;	    /* after the last commit; the writer's */
+};
+
+static const char *const total_names[CM_TOTALS_LEN] = {
+	[CM_TOTAL_REPOSITORIES] = "repositories",
+	[CM_TOTAL_TAGS] = "tags",
+	[CM_TOTAL_MANIFESTS] = "manifests",
+	[CM_TOTAL_BLOBS] = "blobs",
+	[CM_TOTAL_CONTENT_BYTES] = "content_bytes",
+	[CM_TOTAL_STORED_BYTES] = "stored_bytes",
+	[CM_TOTAL_REFERENCED_BYTES] = "referenced_bytes",
+	[CM_TOTAL_UPLOADS] = "uploads",
+	[CM_TOTAL_QUARANTINED] = "quarantined",
+};
+
+/* ---- transactions ----------------------------------------------------- */
+
+static int write_totals(struct cm_tx *tx, struct cm_error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < CM_TOTALS_LEN; i++)
+		if (tx->totals[i] != 0)
+			r = cm_db_run(tx->db,
+				      "INSERT INTO totals VALUES(?1, ?2)"
+				      " ON CONFLICT(name) DO UPDATE SET"
+				      " value = value + ?2",
+				      err, CM_TEXT(total_names[i]),
+				      CM_INT(tx->totals[i]));
+	return r;
+}
+
+/* Runs one job in a savepoint, so that its failure is its own. */
+static int run_job(struct cm_tx *tx, struct job *j)
+{
+	int64_t totals[CM_TOTALS_LEN];
+	int r, undo;
+
+	memcpy(totals, tx->totals, sizeof(totals));
+	r = cm_db_run(tx->db, "SAVEPOINT job", &j->own_err);
+	if (r < 0)
+		return r;
+	j->result = j->fn(tx, j->arg, &j->own_err);
+	if (j->result >= 0)
+		return cm_db_run(tx->db, "RELEASE job", &j->own_err);
+	memcpy(tx->totals, totals, sizeof(totals));
+	tx->db->repos_generation++;
+	undo = cm_db_run(tx->db, "ROLLBACK TO job", NULL);
+	if (undo == 0)
+		undo = cm_db_run(tx->db, "RELEASE job", NULL);
+	return undo;
+}
+
+static int commit(struct cm_tx *tx, struct cm_error *err)
+{
+	int r = write_totals(tx, err);
+
+	if (r == 0)
+		r = cm_db_run(tx->db, "COMMIT", err);
+	return r;
+}
+
+/* After a failure that took the whole transaction with it. */
+static void fail_batch(struct cm_db *db, struct job *jobs, int status,
+		       const struct cm_error *why)
+{
+	if (!sqlite3_get_autocommit(db->handle))
+		cm_db_exec(db, "ROLLBACK", NULL);
+	db->repos_generation++;
+	for (struct job *j = jobs; j; j = j->next) {
+		if (j->result < 0)
+			continue; /* has its own reason */
+		j->result = status;
+		j->own_err = *why;
+	}
+}
+
+static void run_batch(struct cm_index *ix, struct job *jobs)
+{
+	struct cm_tx tx = {.db = ix->write_db, .now_ms = cm_now_ms()};
+	struct cm_error err = {0};
+	int r;
+
+	r = cm_db_run(tx.db, "BEGIN IMMEDIATE", &err);
+	for (struct job *j = jobs; r == 0 && j; j = j->next) {
+		r = run_job(&tx, j);
+		if (r < 0)
+			err = j->own_err;
+	}
+	if (r == 0)
+		r = commit(&tx, &err);
+	if (r < 0)
+		fail_batch(tx.db, jobs, r, &err);
+}
+
+/* Cuts up to BATCH_MAX jobs off the queue; waits for the first. */
+static struct job *take_batch(struct cm_index *ix)
+{
+	struct job *jobs, *j;
+	size_t n = 1;
+
+	pthread_mutex_lock(&ix->lock);
+	while (!ix->first && !ix->closing)
+		pthread_cond_wait(&ix->queued, &ix->lock);
+	jobs = j = ix->first;
+	if (j) {
+		for (; j->next && n < BATCH_MAX; n++)
+			j = j->next;
+		ix->first = j->next;
+		if (!ix->first)
+			ix->last = &ix->first;
+		j->next = NULL;
+		ix->queue_len -= n;
+	}
+	pthread_mutex_unlock(&ix->lock);
+	return jobs;
+}
+
+static void wake_all(struct cm_index *ix, struct job *jobs)
+{
+	struct job *next;
+
+	pthread_mutex_lock(&ix->lock);
+	for (struct job *j = jobs; j; j = next) {
+		next = j->next; /* the job is the caller's again once done */
+		j->done = true;
+		pthread_cond_signal(&j->wake);
+	}
+	pthread_mutex_unlock(&ix->lock);
+}
+
+static int note_wal(void *arg, sqlite3 *db, const char *name, int pages)
+{
+	struct cm_index *ix = arg;
+
+	(void)db;
+	(void)name;
+	ix->wal_pages = pages;
+	return SQLITE_OK;
+}
+
+static void *writer_main(void *arg)
+{
+	struct cm_index *ix = arg;
+	struct job *jobs;
+
+	while ((jobs = take_batch(ix))) {
+		run_batch(ix, jobs);
+		wake_all(ix, jobs);
+		/* Only if the checkpointing thread can't keep up. */
+		if (ix->wal_pages > RESTART_WAL_PAGES) {
+			cm_db_exec(ix->write_db,
+				   "PRAGMA wal_checkpoint(RESTART)", NULL);
+			ix->wal_pages = 0;
+		}
+	}
+	return NULL;
+}
+
+int cm_index_write(struct cm_index *ix, cm_index_fn fn, void *arg,
+		   struct cm_error *err)
+{
+	struct job j = {.fn = fn, .arg = arg};
+
+	pthread_cond_init(&j.wake, NULL);
+	pthread_mutex_lock(&ix->lock);
+	if (ix->queue_len >= QUEUE_MAX) {
+		pthread_mutex_unlock(&ix->lock);
+		return cm_error_set(err, CM_ERR_BUSY,
+				    "too many writes are waiting");
+	}
+	*ix->last = &j;
+	ix->last = &j.next;
+	if (ix->queue_len++ == 0)
+		pthread_cond_signal(&ix->queued);
+	while (!j.done)
+		pthread_cond_wait(&j.wake, &ix->lock);
+	pthread_mutex_unlock(&ix->lock);
+	pthread_cond_destroy(&j.wake);
+	if (j.result < 0 && err)
+		*err = j.own_err;
+	return j.result;
+}
+
+/* ---- opening, connections --------------------------------------------- */
+
+int cm_index_open(const char *path, struct cm_index **ret, struct cm_error *err)
+{
+	struct cm_index *ix = calloc(1, sizeof(*ix));
+	int r;
+
+	if (!ix)
+		return cm_error_nomem(err);
+	pthread_mutex_init(&ix->lock, NULL);
+	pthread_cond_init(&ix->queued, NULL);
+	ix->last = &ix->first;
+	ix->path = strdup(path);
+	r = ix->path ? cm_db_open(path, true, &ix->write_db, err)
+		     : cm_error_nomem(err);
+	if (r == 0)
+		r = cm_schema_migrate(ix->write_db, err);
+	if (r == 0) {
+		sqlite3_wal_hook(ix->write_db->handle, note_wal, ix);
+		if (pthread_create(&ix->writer, NULL, writer_main, ix) != 0)
+			r = cm_error_set(err, CM_ERR_IO,
+					 "cannot start the writer thread");
+		else
+			ix->writer_runs = true;
+	}
+	if (r < 0) {
+		cm_index_close(ix);
+		return r;
+	}
+	*ret = ix;
+	return 0;
+}
+
+void cm_index_close(struct cm_index *ix)
+{
+	struct cm_db *db;
+
+	if (!ix)
+		return;
+	pthread_mutex_lock(&ix->lock);
+	ix->closing = true;
+	pthread_cond_signal(&ix->queued);
+	pthread_mutex_unlock(&ix->lock);
+	if (ix->writer_runs)
+		pthread_join(ix->writer, NULL);
+	while ((db = ix->idle)) {
+		ix->idle = db->next;
+		cm_db_close(db);
+	}
+	cm_db_close(ix->write_db);
+	pthread_cond_destroy(&ix->queued);
+	pthread_mutex_destroy(&ix->lock);
+	free(ix->path);
+	free(ix);
+}
+
+int cm_index_reader(struct cm_index *ix, struct cm_db **ret,
+		    struct cm_error *err)
+{
+	struct cm_db *db;
+	int r;
+
+	pthread_mutex_lock(&ix->lock);
+	db = ix->idle;
+	if (db)
+		ix->idle = db->next;
+	pthread_mutex_unlock(&ix->lock);
+	if (!db) {
+		r = cm_db_open(ix->path, false, &db, err);
+		if (r < 0)
+			return r;
+		db->index = ix;
+	}
+	*ret = db;
+	return 0;
+}
+
+void cm_index_reader_done(struct cm_db *db)
+{
+	struct cm_index *ix;
+
+	if (!db)
+		return;
+	ix = db->index;
+	pthread_mutex_lock(&ix->lock);
+	db->next = ix->idle;
+	ix->idle = db;
+	pthread_mutex_unlock(&ix->lock);
+}
+
+int cm_index_checkpoint(struct cm_index *ix, struct cm_error *err)
+{
+	cm_auto(reader) struct cm_db *db = NULL;
+	int r = cm_index_reader(ix, &db, err);
+
+	if (r < 0)
+		return r;
+	return cm_db_exec(db, "PRAGMA wal_checkpoint(PASSIVE)", err);
+}
+
+int cm_index_totals(struct cm_db *db, int64_t ret[static CM_TOTALS_LEN],
+		    struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	const char *name;
+	int r;
+
+	memset(ret, 0, CM_TOTALS_LEN * sizeof(ret[0]));
+	r = cm_db_query(db, "SELECT name, value FROM totals", &st, err);
+	for (; r > 0; r = cm_db_next(st, err)) {
+		name = (const char *)sqlite3_column_text(st, 0);
+		for (size_t i = 0; name && i < CM_TOTALS_LEN; i++)
+			if (strcmp(name, total_names[i]) == 0)
+				ret[i] = sqlite3_column_int64(st, 1);
+	}
+	return r;
+}

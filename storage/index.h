@@ -1,0 +1,177 @@
+/*
+ * index.h - the index: readers that come and go, and one writer that commits
+ * many callers' changes in one transaction. Private to storage/.
+ *
+ * Reading: take a connection with cm_index_reader(), run statements, give it
+ * back (cm_auto(reader)). Writing: hand a function to cm_index_write(), which
+ * returns after the commit that holds its effect. A function that fails is
+ * rolled back alone; the others of its batch commit.
+ */
+#ifndef CM_INDEX_H
+#define CM_INDEX_H
+
+#include <cachemount/store.h>
+
+#include "index_db.h"
+
+/* Running totals, by their place in a transaction's sums. */
+enum cm_total {
+	CM_TOTAL_REPOSITORIES,
+	CM_TOTAL_TAGS,
+	CM_TOTAL_MANIFESTS,
+	CM_TOTAL_BLOBS,
+	CM_TOTAL_CONTENT_BYTES,
+	CM_TOTAL_STORED_BYTES,
+	CM_TOTAL_REFERENCED_BYTES,
+	CM_TOTAL_UPLOADS,
+	CM_TOTAL_QUARANTINED,
+	CM_TOTALS_LEN,
+};
+
+/* The transaction under way, on the writer thread. */
+struct cm_tx {
+	struct cm_db *db;
+	int64_t now_ms;
+	int64_t totals[CM_TOTALS_LEN]; /* changes of this transaction */
+};
+
+/* Changes the index; runs on the writer thread and must not wait. */
+typedef int (*cm_index_fn)(struct cm_tx *tx, void *arg, struct cm_error *err);
+
+/* Opens or creates the index at `path` and starts its writer. */
+int cm_index_open(const char *path, struct cm_index **ret,
+		  struct cm_error *err);
+
+/* Stops the writer after what is queued, and closes. NULL is legal. */
+void cm_index_close(struct cm_index *ix);
+
+/* A connection to read with. */
+int cm_index_reader(struct cm_index *ix, struct cm_db **ret,
+		    struct cm_error *err);
+
+/* Gives it back; NULL is legal. */
+void cm_index_reader_done(struct cm_db *db);
+
+CM_DEFINE_CLEANUP(reader, struct cm_db, cm_index_reader_done);
+
+/*
+ * BLOCKING. Runs `fn` in the next transaction and waits for its commit.
+ * Returns what `fn` returned if that is negative, else the commit's result,
+ * else what `fn` returned. CM_ERR_BUSY if too many are waiting.
+ */
+int cm_index_write(struct cm_index *ix, cm_index_fn fn, void *arg,
+		   struct cm_error *err);
+
+/* Moves what the write-ahead log holds into the index, as far as it can. */
+int cm_index_checkpoint(struct cm_index *ix, struct cm_error *err);
+
+/* The running totals; any connection. */
+int cm_index_totals(struct cm_db *db, int64_t ret[static CM_TOTALS_LEN],
+		    struct cm_error *err);
+
+/* ---- repositories (index_repos.c) ------------------------------------ */
+
+/* The number of a repository, 0 if it is not known. */
+int cm_repo_find(struct cm_db *db, const char *name, int64_t *ret_id,
+		 struct cm_error *err);
+
+/* The same, created if new. */
+int cm_repo_make(struct cm_tx *tx, const char *name, int64_t *ret_id,
+		 struct cm_error *err);
+
+/* ---- links and blobs (index_blobs.c) ---------------------------------- */
+
+/* A row of blobs. */
+struct cm_blob_row {
+	struct cm_blob_info info;
+	int64_t inline_id; /* 0: in a file */
+	int64_t refs;	   /* of the link it was found through */
+};
+
+/* A blob through its link in a repository: 1 found, 0 not, <0. */
+int cm_blob_find(struct cm_db *db, int64_t repo_id, const struct cm_digest *d,
+		 struct cm_blob_row *ret, struct cm_error *err);
+
+/* A blob, whoever holds it: 1 found, 0 not, <0. `refs` is not set. */
+int cm_blob_find_any(struct cm_db *db, const struct cm_digest *d,
+		     struct cm_blob_row *ret, struct cm_error *err);
+
+/* Copies the bytes of an inline blob; caller frees. */
+int cm_blob_load_inline(struct cm_db *db, const struct cm_blob_row *row,
+			void **ret, struct cm_error *err);
+
+/* Adds a blob's row, unless there is one. `inline_data` NULL: in a file. */
+int cm_blob_insert(struct cm_tx *tx, const struct cm_blob_info *info,
+		   const void *inline_data, struct cm_error *err);
+
+/*
+ * The row of a blob whose file is lost: says how its new bytes lie on disk. The
+ * links stay.
+ */
+int cm_blob_mend(struct cm_tx *tx, const struct cm_blob_info *info,
+		 const void *inline_data, struct cm_error *err);
+
+/* Links a blob that exists to a repository, or renews the link's time. */
+int cm_link_add(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
+		int64_t size, struct cm_error *err);
+
+/*
+ * Removes a link. 1 if the blob's row went with it: then `ret` is what it was,
+ * and a file's bytes are to be removed after the commit; 0 if others hold it.
+ */
+int cm_link_remove(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
+		   struct cm_blob_row *ret, struct cm_error *err);
+
+/* Forgets a damaged blob: its links and its row. 1 if there was one. */
+int cm_blob_forget(struct cm_tx *tx, const struct cm_digest *d,
+		   struct cm_error *err);
+
+/* ---- manifests (index_manifests.c) ------------------------------------ */
+
+/*
+ * Removes a manifest's row and what it names; its tags must be gone. The
+ * blobs it named stay linked, unnamed from `since_ms` on.
+ */
+int cm_manifest_remove(struct cm_tx *tx, int64_t repo_id,
+		       const struct cm_digest *d, int64_t since_ms,
+		       struct cm_error *err);
+
+/* What cm_manifest_put_tx() works on. */
+struct cm_manifest_put_job {
+	const struct cm_manifest_put *put;
+	const struct cm_blob_info *info; /* of the manifest's bytes */
+	const void *inline_data;	 /* NULL: published as a file */
+	bool snapshot;
+	struct cm_digest *ret_current; /* on CM_ERR_PRECONDITION */
+	int64_t repo_id;	       /* out */
+};
+
+/* cm_store_manifest_put(), on the writer; `arg` is a cm_manifest_put_job. */
+int cm_manifest_put_tx(struct cm_tx *tx, void *arg, struct cm_error *err);
+
+/* What the two deletions work on. */
+struct cm_delete_job {
+	const char *repo;
+	const char *tag;
+	const struct cm_digest *digest;
+};
+
+/* cm_store_manifest_delete() and _tag_delete(), on the writer. */
+int cm_manifest_delete_tx(struct cm_tx *tx, void *arg, struct cm_error *err);
+int cm_tag_delete_tx(struct cm_tx *tx, void *arg, struct cm_error *err);
+
+struct cm_manifest_row {
+	struct cm_digest digest;
+	char *media_type; /* caller frees */
+};
+
+/* A manifest by tag, or by digest if `tag` is NULL: 1 found, 0 not, <0. */
+int cm_manifest_find(struct cm_db *db, int64_t repo_id, const char *tag,
+		     const struct cm_digest *d, struct cm_manifest_row *ret,
+		     struct cm_error *err);
+
+/* Removes a tag; counts its manifest down. 1 if there was one. */
+int cm_tag_remove(struct cm_tx *tx, int64_t repo_id, const char *tag,
+		  struct cm_error *err);
+
+#endif

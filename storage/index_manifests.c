@@ -1,0 +1,426 @@
+/*
+ * index_manifests.c - manifests, what they name, and tags.
+ */
+#include <string.h>
+
+#include "index.h"
+
+static int add_refs(struct cm_tx *tx, int64_t repo_id,
+		    const struct cm_digest *d, int64_t delta, int64_t since_ms,
+		    struct cm_error *err)
+{
+	return cm_db_run(tx->db,
+			 "UPDATE repo_blobs SET refs = refs + ?, since_ms = ?"
+			 " WHERE repo_id = ? AND digest = ?",
+			 err, CM_INT(delta), CM_INT(since_ms), CM_INT(repo_id),
+			 CM_DIGEST(d));
+}
+
+static int add_parents(struct cm_tx *tx, int64_t repo_id,
+		       const struct cm_digest *d, int64_t delta,
+		       struct cm_error *err)
+{
+	return cm_db_run(tx->db,
+			 "UPDATE manifests SET parents = parents + ?,"
+			 " used_ms = max(used_ms, ?)"
+			 " WHERE repo_id = ? AND digest = ?",
+			 err, CM_INT(delta), CM_INT(tx->now_ms),
+			 CM_INT(repo_id), CM_DIGEST(d));
+}
+
+/* Undoes what the manifest's edges counted, one by one. */
+static int release_refs(struct cm_tx *tx, int64_t repo_id,
+			const struct cm_digest *d, int64_t since_ms,
+			struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	struct cm_digest ref;
+	int r = cm_db_query(tx->db,
+			    "SELECT digest, child FROM manifest_refs"
+			    " WHERE repo_id = ? AND manifest = ?",
+			    &st, err, CM_INT(repo_id), CM_DIGEST(d));
+
+	while (r > 0) {
+		r = cm_column_digest(st, 0, &ref, err);
+		if (r == 0)
+			r = add_refs(tx, repo_id, &ref, -1, since_ms, err);
+		if (r == 0 && sqlite3_column_int(st, 1))
+			r = add_parents(tx, repo_id, &ref, -1, err);
+		if (r == 0)
+			r = cm_db_next(st, err);
+	}
+	return r;
+}
+
+static int count_repository(struct cm_tx *tx, int64_t repo_id, int64_t delta,
+			    struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int64_t now;
+	int r = cm_db_query(tx->db,
+			    "UPDATE repositories SET manifests = manifests + ?"
+			    " WHERE id = ? RETURNING manifests",
+			    &st, err, CM_INT(delta), CM_INT(repo_id));
+
+	if (r <= 0)
+		return r;
+	now = sqlite3_column_int64(st, 0);
+	if (delta > 0 && now == 1)
+		tx->totals[CM_TOTAL_REPOSITORIES]++;
+	else if (delta < 0 && now == 0)
+		tx->totals[CM_TOTAL_REPOSITORIES]--;
+	tx->totals[CM_TOTAL_MANIFESTS] += delta;
+	return 0;
+}
+
+int cm_manifest_remove(struct cm_tx *tx, int64_t repo_id,
+		       const struct cm_digest *d, int64_t since_ms,
+		       struct cm_error *err)
+{
+	int r = release_refs(tx, repo_id, d, since_ms, err);
+
+	if (r == 0)
+		r = cm_db_run(tx->db,
+			      "DELETE FROM manifest_refs"
+			      " WHERE repo_id = ? AND manifest = ?",
+			      err, CM_INT(repo_id), CM_DIGEST(d));
+	if (r == 0)
+		r = cm_db_run(tx->db,
+			      "DELETE FROM manifests"
+			      " WHERE repo_id = ? AND digest = ?",
+			      err, CM_INT(repo_id), CM_DIGEST(d));
+	/* The manifest's own bytes. */
+	if (r == 0)
+		r = add_refs(tx, repo_id, d, -1, since_ms, err);
+	if (r == 0)
+		r = count_repository(tx, repo_id, -1, err);
+	return r;
+}
+
+static int count_tags(struct cm_tx *tx, int64_t repo_id,
+		      const struct cm_digest *d, int64_t delta,
+		      struct cm_error *err)
+{
+	return cm_db_run(tx->db,
+			 "UPDATE manifests SET tags = tags + ?, used_ms = ?"
+			 " WHERE repo_id = ? AND digest = ?",
+			 err, CM_INT(delta), CM_INT(tx->now_ms),
+			 CM_INT(repo_id), CM_DIGEST(d));
+}
+
+/* What a tag names: 1 and the digest, 0 if there is no such tag. */
+static int tag_target(struct cm_db *db, int64_t repo_id, const char *tag,
+		      struct cm_digest *ret, struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(db,
+			    "SELECT digest FROM tags"
+			    " WHERE repo_id = ? AND name = ?",
+			    &st, err, CM_INT(repo_id), CM_TEXT(tag));
+
+	if (r <= 0)
+		return r;
+	r = cm_column_digest(st, 0, ret, err);
+	return r < 0 ? r : 1;
+}
+
+int cm_tag_remove(struct cm_tx *tx, int64_t repo_id, const char *tag,
+		  struct cm_error *err)
+{
+	struct cm_digest d;
+	int r = tag_target(tx->db, repo_id, tag, &d, err);
+
+	if (r <= 0)
+		return r;
+	r = cm_db_run(tx->db, "DELETE FROM tags WHERE repo_id = ? AND name = ?",
+		      err, CM_INT(repo_id), CM_TEXT(tag));
+	if (r == 0)
+		r = count_tags(tx, repo_id, &d, -1, err);
+	tx->totals[CM_TOTAL_TAGS]--;
+	return r < 0 ? r : 1;
+}
+
+/* ---- putting ----------------------------------------------------------- */
+
+static int check_condition(struct cm_tx *tx,
+			   const struct cm_manifest_put_job *j, int64_t repo_id,
+			   struct cm_error *err)
+{
+	struct cm_digest now;
+	char text[CM_DIGEST_TEXT_SIZE];
+	int r;
+
+	if (!j->put->tag || j->put->condition == CM_TAG_ANY)
+		return 0;
+	r = tag_target(tx->db, repo_id, j->put->tag, &now, err);
+	if (r < 0)
+		return r;
+	if (r == 0) {
+		memset(j->ret_current, 0, sizeof(*j->ret_current));
+		if (j->put->condition == CM_TAG_ABSENT)
+			return 0;
+		return cm_error_set(err, CM_ERR_PRECONDITION,
+				    "tag \"%s\" does not exist", j->put->tag);
+	}
+	if (j->put->condition == CM_TAG_MATCH &&
+	    cm_digest_equal(&now, &j->put->match))
+		return 0;
+	*j->ret_current = now;
+	return cm_error_set(err, CM_ERR_PRECONDITION, "tag \"%s\" names %s",
+			    j->put->tag, cm_digest_format(&now, text));
+}
+
+static int missing(const struct cm_descriptor *ref,
+		   const struct cm_manifest_put *put, struct cm_error *err)
+{
+	char text[CM_DIGEST_TEXT_SIZE];
+
+	return cm_error_set(err, CM_ERR_MISSING_BLOB,
+			    "repository \"%s\" does not have %s, which the "
+			    "manifest names",
+			    put->repo, cm_digest_format(&ref->digest, text));
+}
+
+static int wrong_size(const struct cm_descriptor *ref, int64_t size,
+		      struct cm_error *err)
+{
+	char text[CM_DIGEST_TEXT_SIZE];
+
+	return cm_error_set(err, CM_ERR_SIZE,
+			    "the manifest gives %s %lld bytes, it has %lld",
+			    cm_digest_format(&ref->digest, text),
+			    (long long)ref->size, (long long)size);
+}
+
+/*
+ * Checks one descriptor and counts it, once however often it is named.
+ * `*content` grows by its size.
+ */
+static int add_ref(struct cm_tx *tx, int64_t repo_id,
+		   const struct cm_manifest_put_job *j,
+		   const struct cm_descriptor *ref, int64_t *content,
+		   struct cm_error *err)
+{
+	bool child = ref->kind == CM_REF_MANIFEST;
+	struct cm_blob_row row;
+	int r = cm_blob_find(tx->db, repo_id, &ref->digest, &row, err);
+
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return ref->foreign ? 0 : missing(ref, j->put, err);
+	if (row.info.size != ref->size)
+		return wrong_size(ref, row.info.size, err);
+	r = cm_db_run(tx->db,
+		      "INSERT OR IGNORE INTO manifest_refs VALUES(?, ?, ?, ?)",
+		      err, CM_INT(repo_id), CM_DIGEST(&j->info->digest),
+		      CM_DIGEST(&ref->digest), CM_INT(child));
+	if (r < 0 || cm_db_changed(tx->db) == 0)
+		return r;
+	*content += row.info.size;
+	r = add_refs(tx, repo_id, &ref->digest, 1, tx->now_ms, err);
+	if (r == 0 && child)
+		r = add_parents(tx, repo_id, &ref->digest, 1, err);
+	return r;
+}
+
+static int insert_manifest(struct cm_tx *tx, int64_t repo_id,
+			   const struct cm_manifest_put_job *j,
+			   struct cm_error *err)
+{
+	const struct cm_manifest *m = j->put->parsed;
+	int64_t content = j->info->size;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->descriptors_len; i++)
+		r = add_ref(tx, repo_id, j, &m->descriptors[i], &content, err);
+	if (r == 0)
+		r = cm_db_run(tx->db,
+			      "INSERT INTO manifests"
+			      " VALUES(?, ?, ?, ?, ?, ?, ?, ?, 0, 0)",
+			      err, CM_INT(repo_id), CM_DIGEST(&j->info->digest),
+			      CM_TEXT(m->media_type), CM_TEXT(m->artifact_type),
+			      CM_INT(j->snapshot), CM_INT(content),
+			      CM_INT(tx->now_ms), CM_INT(tx->now_ms));
+	if (r == 0)
+		r = add_refs(tx, repo_id, &j->info->digest, 1, tx->now_ms, err);
+	if (r == 0)
+		r = count_repository(tx, repo_id, 1, err);
+	return r;
+}
+
+static int manifest_exists(struct cm_db *db, int64_t repo_id,
+			   const struct cm_digest *d, struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+
+	return cm_db_query(db,
+			   "SELECT 1 FROM manifests"
+			   " WHERE repo_id = ? AND digest = ?",
+			   &st, err, CM_INT(repo_id), CM_DIGEST(d));
+}
+
+/* A manifest that is there already: what it names must still be. */
+static int check_refs(struct cm_tx *tx, int64_t repo_id,
+		      const struct cm_manifest_put_job *j, struct cm_error *err)
+{
+	const struct cm_manifest *m = j->put->parsed;
+	struct cm_blob_row row;
+	int r;
+
+	for (size_t i = 0; i < m->descriptors_len; i++) {
+		r = cm_blob_find(tx->db, repo_id, &m->descriptors[i].digest,
+				 &row, err);
+		if (r < 0)
+			return r;
+		if (r == 0 && !m->descriptors[i].foreign)
+			return missing(&m->descriptors[i], j->put, err);
+	}
+	return 0;
+}
+
+static int point_tag(struct cm_tx *tx, int64_t repo_id,
+		     const struct cm_manifest_put_job *j, struct cm_error *err)
+{
+	struct cm_digest old;
+	int r = tag_target(tx->db, repo_id, j->put->tag, &old, err);
+
+	if (r < 0)
+		return r;
+	if (r == 0)
+		tx->totals[CM_TOTAL_TAGS]++;
+	else
+		r = count_tags(tx, repo_id, &old, -1, err);
+	if (r >= 0)
+		r = cm_db_run(tx->db,
+			      "INSERT INTO tags VALUES(?1, ?2, ?3, ?4, ?4, 0, "
+			      "?5) ON CONFLICT(repo_id, name) DO UPDATE SET"
+			      " digest = ?3, updated_ms = ?4, writer = ?5",
+			      err, CM_INT(repo_id), CM_TEXT(j->put->tag),
+			      CM_DIGEST(&j->info->digest), CM_INT(tx->now_ms),
+			      CM_TEXT(j->put->writer));
+	if (r == 0)
+		r = count_tags(tx, repo_id, &j->info->digest, 1, err);
+	return r;
+}
+
+int cm_manifest_put_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
+{
+	struct cm_manifest_put_job *j = arg;
+	int64_t repo_id = 0;
+	int r = cm_repo_make(tx, j->put->repo, &repo_id, err);
+
+	if (r == 0)
+		r = check_condition(tx, j, repo_id, err);
+	if (r == 0)
+		r = cm_blob_insert(tx, j->info, j->inline_data, err);
+	if (r == 0)
+		r = cm_link_add(tx, repo_id, &j->info->digest, j->info->size,
+				err);
+	if (r == 0)
+		r = manifest_exists(tx->db, repo_id, &j->info->digest, err);
+	if (r == 0)
+		r = insert_manifest(tx, repo_id, j, err);
+	else if (r > 0)
+		r = check_refs(tx, repo_id, j, err);
+	if (r == 0 && j->put->tag)
+		r = point_tag(tx, repo_id, j, err);
+	j->repo_id = repo_id;
+	return r;
+}
+
+/* ---- looking up --------------------------------------------------------- */
+
+int cm_manifest_find(struct cm_db *db, int64_t repo_id, const char *tag,
+		     const struct cm_digest *d, struct cm_manifest_row *ret,
+		     struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r;
+
+	if (tag)
+		r = cm_db_query(
+			db,
+			"SELECT m.digest, m.media_type FROM tags t CROSS JOIN"
+			" manifests m ON m.repo_id = t.repo_id AND"
+			" m.digest = t.digest"
+			" WHERE t.repo_id = ? AND t.name = ?",
+			&st, err, CM_INT(repo_id), CM_TEXT(tag));
+	else
+		r = cm_db_query(db,
+				"SELECT digest, media_type FROM manifests"
+				" WHERE repo_id = ? AND digest = ?",
+				&st, err, CM_INT(repo_id), CM_DIGEST(d));
+	if (r <= 0)
+		return r;
+	r = cm_column_digest(st, 0, &ret->digest, err);
+	if (r == 0)
+		r = cm_column_text(st, 1, &ret->media_type, err);
+	return r < 0 ? r : 1;
+}
+
+static int remove_tags_of(struct cm_tx *tx, int64_t repo_id,
+			  const struct cm_digest *d, struct cm_error *err)
+{
+	int r = cm_db_run(tx->db,
+			  "DELETE FROM tags WHERE repo_id = ? AND digest = ?",
+			  err, CM_INT(repo_id), CM_DIGEST(d));
+
+	if (r == 0)
+		tx->totals[CM_TOTAL_TAGS] -= cm_db_changed(tx->db);
+	return r;
+}
+
+static int manifest_parents(struct cm_db *db, int64_t repo_id,
+			    const struct cm_digest *d, int64_t *ret,
+			    struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(db,
+			    "SELECT parents FROM manifests"
+			    " WHERE repo_id = ? AND digest = ?",
+			    &st, err, CM_INT(repo_id), CM_DIGEST(d));
+
+	if (r > 0)
+		*ret = sqlite3_column_int64(st, 0);
+	return r;
+}
+
+int cm_manifest_delete_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
+{
+	struct cm_delete_job *j = arg;
+	int64_t repo_id = 0, parents = 0;
+	int r = cm_repo_find(tx->db, j->repo, &repo_id, err);
+
+	if (r == 0)
+		r = manifest_parents(tx->db, repo_id, j->digest, &parents, err);
+	if (r == 0)
+		return cm_error_set(err, CM_ERR_NOT_FOUND,
+				    "repository \"%s\" has no such manifest",
+				    j->repo);
+	if (r > 0 && parents > 0)
+		return cm_error_set(err, CM_ERR_PRECONDITION,
+				    "an index of repository \"%s\" names the "
+				    "manifest: delete that first",
+				    j->repo);
+	if (r > 0)
+		r = remove_tags_of(tx, repo_id, j->digest, err);
+	if (r == 0)
+		r = cm_manifest_remove(tx, repo_id, j->digest, tx->now_ms, err);
+	return r;
+}
+
+int cm_tag_delete_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
+{
+	struct cm_delete_job *j = arg;
+	int64_t repo_id = 0;
+	int r = cm_repo_find(tx->db, j->repo, &repo_id, err);
+
+	if (r == 0)
+		r = cm_tag_remove(tx, repo_id, j->tag, err);
+	if (r == 0)
+		return cm_error_set(err, CM_ERR_NOT_FOUND,
+				    "repository \"%s\" has no tag \"%s\"",
+				    j->repo, j->tag);
+	return r < 0 ? r : 0;
+}

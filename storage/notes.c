@@ -1,0 +1,320 @@
+/*
+ * notes.c - what is written down late: when tags were pulled, and counters.
+ *
+ * Both are collected in small fixed tables and written every few seconds by
+ * one thread, which also checkpoints the index, so that no request waits for
+ * either. A crash loses the last seconds of them.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cachemount/names.h>
+#include <cachemount/units.h>
+
+#include "store_private.h"
+
+#define PULLS_MAX	 2048 /* a power of two */
+#define PULL_PROBES	 8
+#define COUNTERS_MAX	 64
+#define COUNTER_NAME_MAX 48
+#define FLUSH_SECONDS	 2
+
+struct pull {
+	int64_t repo_id; /* 0: free */
+	int64_t at_ms;
+	bool by_tag;
+	char tag[CM_TAG_MAX + 1];
+	struct cm_digest digest;
+};
+
+struct counter {
+	char name[COUNTER_NAME_MAX];
+	int64_t delta;
+};
+
+struct cm_notes {
+	struct cm_store *store;
+	pthread_t thread;
+	bool runs;
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t stop_wanted;
+	bool stopping;
+	struct pull pulls[PULLS_MAX];
+	size_t pulls_len;
+	struct counter counters[COUNTERS_MAX];
+	size_t counters_len;
+};
+
+/* What a flush carries to the writer: a copy, so that noting goes on. */
+struct flush_job {
+	struct pull pulls[PULLS_MAX];
+	struct counter counters[COUNTERS_MAX];
+	size_t counters_len;
+};
+
+int cm_notes_new(struct cm_store *s, struct cm_notes **ret,
+		 struct cm_error *err)
+{
+	struct cm_notes *n = calloc(1, sizeof(*n));
+
+	if (!n)
+		return cm_error_nomem(err);
+	n->store = s;
+	pthread_mutex_init(&n->lock, NULL);
+	pthread_cond_init(&n->stop_wanted, NULL);
+	*ret = n;
+	return 0;
+}
+
+void cm_notes_free(struct cm_notes *n)
+{
+	if (!n)
+		return;
+	pthread_cond_destroy(&n->stop_wanted);
+	pthread_mutex_destroy(&n->lock);
+	free(n);
+}
+
+/* ---- noting -------------------------------------------------------------- */
+
+static bool same_pull(const struct pull *p, int64_t repo_id, const char *tag,
+		      const struct cm_digest *d)
+{
+	if (p->repo_id != repo_id || p->by_tag != (tag != NULL))
+		return false;
+	return tag ? strcmp(p->tag, tag) == 0 : cm_digest_equal(&p->digest, d);
+}
+
+static size_t pull_slot(int64_t repo_id, const struct cm_digest *d)
+{
+	size_t h;
+
+	memcpy(&h, d->sha256, sizeof(h));
+	return (h ^ (size_t)repo_id * 0x9E3779B1u) & (PULLS_MAX - 1);
+}
+
+void cm_notes_pulled(struct cm_notes *n, int64_t repo_id, const char *tag,
+		     const struct cm_digest *d)
+{
+	size_t at = pull_slot(repo_id, d);
+	struct pull *p;
+
+	pthread_mutex_lock(&n->lock);
+	for (size_t i = 0; i < PULL_PROBES; i++) {
+		p = &n->pulls[(at + i) & (PULLS_MAX - 1)];
+		if (p->repo_id != 0 && !same_pull(p, repo_id, tag, d))
+			continue;
+		if (p->repo_id == 0)
+			n->pulls_len++;
+		p->repo_id = repo_id;
+		p->at_ms = cm_now_ms();
+		p->by_tag = tag != NULL;
+		p->digest = *d;
+		strncpy(p->tag, tag ? tag : "", CM_TAG_MAX);
+		break;
+	}
+	pthread_mutex_unlock(&n->lock);
+}
+
+static struct counter *counter_named(struct cm_notes *n, const char *name)
+{
+	struct counter *c;
+
+	for (size_t i = 0; i < n->counters_len; i++)
+		if (strcmp(n->counters[i].name, name) == 0)
+			return &n->counters[i];
+	if (n->counters_len == COUNTERS_MAX || strlen(name) >= COUNTER_NAME_MAX)
+		return NULL;
+	c = &n->counters[n->counters_len++];
+	strcpy(c->name, name);
+	c->delta = 0;
+	return c;
+}
+
+void cm_store_counter_add(struct cm_store *s, const char *name, int64_t delta)
+{
+	struct counter *c;
+
+	pthread_mutex_lock(&s->notes->lock);
+	c = counter_named(s->notes, name);
+	if (c)
+		c->delta += delta;
+	pthread_mutex_unlock(&s->notes->lock);
+}
+
+/* ---- writing out --------------------------------------------------------- */
+
+static int write_pull(struct cm_tx *tx, const struct pull *p,
+		      struct cm_error *err)
+{
+	int r = 0;
+
+	if (p->by_tag)
+		r = cm_db_run(tx->db,
+			      "UPDATE tags SET pulled_ms = ?"
+			      " WHERE repo_id = ? AND name = ?",
+			      err, CM_INT(p->at_ms), CM_INT(p->repo_id),
+			      CM_TEXT(p->tag));
+	if (r == 0)
+		r = cm_db_run(tx->db,
+			      "UPDATE manifests SET used_ms = ?"
+			      " WHERE repo_id = ? AND digest = ?",
+			      err, CM_INT(p->at_ms), CM_INT(p->repo_id),
+			      CM_DIGEST(&p->digest));
+	return r;
+}
+
+static int flush_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
+{
+	struct flush_job *j = arg;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < PULLS_MAX; i++)
+		if (j->pulls[i].repo_id != 0)
+			r = write_pull(tx, &j->pulls[i], err);
+	for (size_t i = 0; r == 0 && i < j->counters_len; i++)
+		if (j->counters[i].delta != 0)
+			r = cm_db_run(tx->db,
+				      "INSERT INTO counters VALUES(?1, ?2)"
+				      " ON CONFLICT(name) DO UPDATE SET"
+				      " value = value + ?2",
+				      err, CM_TEXT(j->counters[i].name),
+				      CM_INT(j->counters[i].delta));
+	return r;
+}
+
+/* Cuts what has been noted over to `j`; false if there is nothing. */
+static bool take(struct cm_notes *n, struct flush_job *j)
+{
+	bool any;
+
+	pthread_mutex_lock(&n->lock);
+	any = n->pulls_len > 0;
+	for (size_t i = 0; i < n->counters_len; i++)
+		any |= n->counters[i].delta != 0;
+	if (any) {
+		memcpy(j->pulls, n->pulls, sizeof(j->pulls));
+		memset(n->pulls, 0, sizeof(n->pulls));
+		n->pulls_len = 0;
+		memcpy(j->counters, n->counters, sizeof(j->counters));
+		j->counters_len = n->counters_len;
+		for (size_t i = 0; i < n->counters_len; i++)
+			n->counters[i].delta = 0;
+	}
+	pthread_mutex_unlock(&n->lock);
+	return any;
+}
+
+/* A flush that failed: the counts are still owed. */
+static void put_back(struct cm_store *s, const struct flush_job *j)
+{
+	for (size_t i = 0; i < j->counters_len; i++)
+		cm_store_counter_add(s, j->counters[i].name,
+				     j->counters[i].delta);
+}
+
+int cm_store_flush(struct cm_store *s, struct cm_error *err)
+{
+	cm_autofree struct flush_job *j = malloc(sizeof(*j));
+	int r;
+
+	if (!j)
+		return cm_error_nomem(err);
+	if (!take(s->notes, j))
+		return 0;
+	r = cm_index_write(s->index, flush_tx, j, err);
+	if (r < 0)
+		put_back(s, j);
+	return r;
+}
+
+static bool wait_for_turn(struct cm_notes *n)
+{
+	struct timespec until;
+	bool stopping;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += FLUSH_SECONDS;
+	pthread_mutex_lock(&n->lock);
+	while (!n->stopping &&
+	       pthread_cond_timedwait(&n->stop_wanted, &n->lock, &until) == 0)
+		;
+	stopping = n->stopping;
+	pthread_mutex_unlock(&n->lock);
+	return !stopping;
+}
+
+/* Failures are met again, and told, by the next write of a client. */
+static void *notes_main(void *arg)
+{
+	struct cm_notes *n = arg;
+
+	while (wait_for_turn(n)) {
+		cm_store_flush(n->store, NULL);
+		cm_index_checkpoint(n->store->index, NULL);
+	}
+	return NULL;
+}
+
+int cm_notes_start(struct cm_notes *n, struct cm_error *err)
+{
+	if (pthread_create(&n->thread, NULL, notes_main, n) != 0)
+		return cm_error_set(err, CM_ERR_IO,
+				    "cannot start the store's thread");
+	n->runs = true;
+	return 0;
+}
+
+void cm_notes_stop(struct cm_notes *n)
+{
+	if (!n || !n->runs)
+		return;
+	pthread_mutex_lock(&n->lock);
+	n->stopping = true;
+	pthread_cond_signal(&n->stop_wanted);
+	pthread_mutex_unlock(&n->lock);
+	pthread_join(n->thread, NULL);
+	n->runs = false;
+}
+
+/* ---- reading back -------------------------------------------------------- */
+
+/* What is owed to the index for a counter. */
+static int64_t pending(struct cm_notes *n, const char *name)
+{
+	int64_t delta = 0;
+
+	pthread_mutex_lock(&n->lock);
+	for (size_t i = 0; i < n->counters_len; i++)
+		if (strcmp(n->counters[i].name, name) == 0)
+			delta = n->counters[i].delta;
+	pthread_mutex_unlock(&n->lock);
+	return delta;
+}
+
+int cm_store_counters(struct cm_store *s, cm_counter_fn fn, void *arg,
+		      struct cm_error *err)
+{
+	cm_auto(reader) struct cm_db *db = NULL;
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	const char *name;
+	int r = cm_index_reader(s->index, &db, err);
+
+	if (r == 0)
+		r = cm_db_query(db,
+				"SELECT name, value FROM counters"
+				" ORDER BY name",
+				&st, err);
+	for (; r > 0; r = cm_db_next(st, err)) {
+		name = (const char *)sqlite3_column_text(st, 0);
+		if (!name)
+			return cm_error_nomem(err);
+		r = fn(arg, name,
+		       sqlite3_column_int64(st, 1) + pending(s->notes, name));
+		if (r != 0)
+			return r;
+	}
+	return r;
+}

@@ -1,0 +1,144 @@
+/*
+ * schema.c - the index's tables.
+ *
+ * PRAGMA user_version counts the steps that have been applied. A step, once
+ * released, is never edited: a change is a new step at the end.
+ *
+ * Words of the schema:
+ *
+ *	repo_blobs	a link: this repository has this blob
+ *	  refs		how many manifests of the repository name it, and one
+ *			more if it is itself a manifest there. 0: unnamed
+ *	  since_ms	when it was linked, leased, or became unnamed: an
+ *			unnamed link is swept once the lease time has passed
+ *	blobs.holders	how many links a blob has. At 0 the row goes, then
+ *			its bytes
+ *	blobs.inline_id	the row of blob_data, or 0: in a file
+ *	manifests.tags, .parents
+ *			how many tags and index manifests name it
+ *	totals		running totals, so that nothing is ever counted
+ */
+#include "schema.h"
+
+static const char *const steps[] = {
+	"CREATE TABLE totals("
+	"	name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE counters("
+	"	name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+	/* What the store remembers of its own life. */
+	"CREATE TABLE state("
+	"	name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE blobs("
+	"	digest BLOB PRIMARY KEY,"
+	"	size INTEGER NOT NULL,"
+	"	stored_size INTEGER NOT NULL,"
+	"	encoding INTEGER NOT NULL,"
+	"	inline_id INTEGER NOT NULL,"
+	"	holders INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE blob_data("
+	"	id INTEGER PRIMARY KEY, data BLOB NOT NULL);"
+	"CREATE TABLE repositories("
+	"	id INTEGER PRIMARY KEY,"
+	"	name TEXT NOT NULL UNIQUE,"
+	"	manifests INTEGER NOT NULL DEFAULT 0);"
+	"CREATE TABLE repo_blobs("
+	"	repo_id INTEGER NOT NULL,"
+	"	digest BLOB NOT NULL,"
+	"	since_ms INTEGER NOT NULL,"
+	"	refs INTEGER NOT NULL,"
+	"	PRIMARY KEY(repo_id, digest)) WITHOUT ROWID;"
+	"CREATE INDEX repo_blobs_digest ON repo_blobs(digest);"
+	"CREATE INDEX repo_blobs_unnamed ON repo_blobs(since_ms)"
+	"	WHERE refs = 0;"
+	"CREATE TABLE manifests("
+	"	repo_id INTEGER NOT NULL,"
+	"	digest BLOB NOT NULL,"
+	"	media_type TEXT NOT NULL,"
+	"	artifact_type TEXT,"
+	"	snapshot INTEGER NOT NULL,"
+	"	content_size INTEGER NOT NULL,"
+	"	created_ms INTEGER NOT NULL,"
+	"	used_ms INTEGER NOT NULL," /* untagged, or last pulled */
+	"	tags INTEGER NOT NULL,"
+	"	parents INTEGER NOT NULL,"
+	"	PRIMARY KEY(repo_id, digest)) WITHOUT ROWID;"
+	"CREATE INDEX manifests_replaced ON manifests(used_ms)"
+	"	WHERE tags = 0 AND parents = 0 AND snapshot = 1;"
+	"CREATE TABLE manifest_refs("
+	"	repo_id INTEGER NOT NULL,"
+	"	manifest BLOB NOT NULL,"
+	"	digest BLOB NOT NULL,"
+	"	child INTEGER NOT NULL," /* 1: names a manifest */
+	"	PRIMARY KEY(repo_id, manifest, digest)) WITHOUT ROWID;"
+	"CREATE INDEX manifest_refs_digest ON manifest_refs(repo_id, digest);"
+	"CREATE TABLE tags("
+	"	repo_id INTEGER NOT NULL,"
+	"	name TEXT NOT NULL,"
+	"	digest BLOB NOT NULL,"
+	"	created_ms INTEGER NOT NULL,"
+	"	updated_ms INTEGER NOT NULL,"
+	"	pulled_ms INTEGER NOT NULL,"
+	"	writer TEXT,"
+	"	PRIMARY KEY(repo_id, name)) WITHOUT ROWID;"
+	"CREATE INDEX tags_digest ON tags(repo_id, digest);"
+	"CREATE TABLE uploads("
+	"	id TEXT PRIMARY KEY,"
+	"	repo_id INTEGER NOT NULL,"
+	"	touched_ms INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE INDEX uploads_touched ON uploads(touched_ms);",
+};
+
+#define STEPS_LEN ((int64_t)(sizeof(steps) / sizeof(steps[0])))
+
+static int read_version(struct cm_db *db, int64_t *ret, struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(db, "PRAGMA user_version", &st, err);
+
+	if (r < 0)
+		return r;
+	*ret = r > 0 ? sqlite3_column_int64(st, 0) : 0;
+	return 0;
+}
+
+static int apply_step(struct cm_db *db, int64_t step, struct cm_error *err)
+{
+	char version[64];
+	int r;
+
+	sqlite3_snprintf(sizeof(version), version, "PRAGMA user_version = %lld",
+			 step + 1);
+	r = cm_db_exec(db, "BEGIN IMMEDIATE", err);
+	if (r < 0)
+		return r;
+	r = cm_db_exec(db, steps[step], err);
+	if (r == 0)
+		r = cm_db_exec(db, version, err);
+	if (r == 0)
+		r = cm_db_exec(db, "COMMIT", err);
+	if (r < 0)
+		cm_db_exec(db, "ROLLBACK", NULL);
+	return r;
+}
+
+int cm_schema_migrate(struct cm_db *db, struct cm_error *err)
+{
+	int64_t version = 0;
+	int r = read_version(db, &version, err);
+
+	if (r < 0)
+		return r;
+	if (version > STEPS_LEN)
+		return cm_error_set(err, CM_ERR_UNSUPPORTED,
+				    "the index has schema version %lld, this "
+				    "cachemountd knows up to %lld: run the "
+				    "newer one",
+				    (long long)version, (long long)STEPS_LEN);
+	for (; version < STEPS_LEN; version++) {
+		r = apply_step(db, version, err);
+		if (r < 0)
+			return cm_error_wrap(err, "schema version %lld",
+					     (long long)version + 1);
+	}
+	return 0;
+}

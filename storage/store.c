@@ -1,0 +1,416 @@
+/*
+ * store.c - opening and closing, manifests, totals: the store's front.
+ */
+#include <string.h>
+
+#include <cachemount/protocol.h>
+#include <cachemount/units.h>
+
+#include "store_private.h"
+
+#define DEFAULT_LEASE_MS      (3600 * 1000LL)
+#define DEFAULT_UPLOAD_TTL_MS (24 * 3600 * 1000LL)
+#define DEFAULT_REPLACED_MS   (24 * 3600 * 1000LL)
+
+static int64_t or_default(int64_t value, int64_t otherwise)
+{
+	return value > 0 ? value : otherwise;
+}
+
+/* ---- what survives a restart of the leases ------------------------------- */
+
+struct state_job {
+	int64_t until_ms; /* wall clock: leases of an earlier run end */
+	bool clean;
+};
+
+static int read_state(struct cm_db *db, const char *name, int64_t *ret,
+		      struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(db, "SELECT value FROM state WHERE name = ?", &st,
+			    err, CM_TEXT(name));
+
+	*ret = r > 0 ? sqlite3_column_int64(st, 0) : 0;
+	return r < 0 ? r : 0;
+}
+
+static int write_state(struct cm_tx *tx, const char *name, int64_t value,
+		       struct cm_error *err)
+{
+	return cm_db_run(tx->db, "INSERT OR REPLACE INTO state VALUES(?, ?)",
+			 err, CM_TEXT(name), CM_INT(value));
+}
+
+static int opened_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
+{
+	struct state_job *j = arg;
+	int64_t clean = 0, open_before = 0;
+	int r = read_state(tx->db, "closed_cleanly", &clean, err);
+
+	if (r == 0)
+		r = read_state(tx->db, "leased_until_ms", &j->until_ms, err);
+	if (r == 0)
+		r = read_state(tx->db, "opened", &open_before, err);
+	if (r == 0)
+		r = write_state(tx, "closed_cleanly", 0, err);
+	if (r == 0)
+		r = write_state(tx, "opened", open_before + 1, err);
+	j->clean = clean != 0 || open_before == 0;
+	return r;
+}
+
+static int closed_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
+{
+	const struct state_job *j = arg;
+	int r = write_state(tx, "closed_cleanly", 1, err);
+
+	if (r == 0)
+		r = write_state(tx, "leased_until_ms", j->until_ms, err);
+	return r;
+}
+
+/*
+ * Leases live in memory. What an earlier run promised is kept by holding
+ * everything for as long as its last lease may last. On a full disk that this
+ * run is open can't be written down: it can serve, and purge, all the same;
+ * cm_store_check_writable() writes it later.
+ */
+static int restore_leases(struct cm_store *s, struct cm_error *err)
+{
+	struct state_job j = {0};
+	int64_t hold_ms;
+	int r = cm_index_write(s->index, opened_tx, &j, err);
+
+	if (r == CM_ERR_NO_SPACE)
+		j.clean = false;
+	else if (r < 0)
+		return r;
+	hold_ms = j.clean ? j.until_ms - cm_now_ms() : s->options.lease_ms;
+	if (hold_ms > s->options.lease_ms)
+		hold_ms = s->options.lease_ms; /* the clock jumped */
+	if (hold_ms > 0)
+		cm_leases_hold_all(s->leases, cm_monotonic_ms() + hold_ms);
+	return 0;
+}
+
+static void save_leases(struct cm_store *s)
+{
+	int64_t left = cm_leases_end(s->leases) - cm_monotonic_ms();
+	struct state_job j = {0};
+
+	if (left > 0)
+		j.until_ms = cm_now_ms() + left;
+	cm_index_write(s->index, closed_tx, &j, NULL);
+}
+
+/* ---- opening and closing --------------------------------------------------
+ */
+
+static int open_parts(struct cm_store *s, struct cm_error *err)
+{
+	cm_autofree char *path = NULL;
+	int r = cm_bytes_open(s->options.data_dir, &s->bytes, err);
+
+	if (r == 0)
+		r = cm_bytes_index_path(s->bytes, &path, err);
+	if (r == 0)
+		r = cm_bytes_check_index(s->bytes, err);
+	if (r == 0)
+		r = cm_index_open(path, &s->index, err);
+	if (r < 0 && path)
+		cm_error_wrap(err, "%s", path);
+	if (r == 0)
+		r = cm_leases_new(s->options.lease_ms, &s->leases, err);
+	if (r == 0)
+		r = cm_inflight_new(&s->inflight, err);
+	if (r == 0)
+		r = cm_sessions_new(&s->sessions, err);
+	if (r == 0)
+		r = cm_notes_new(s, &s->notes, err);
+	if (r == 0)
+		r = restore_leases(s, err);
+	if (r == 0)
+		r = cm_notes_start(s->notes, err);
+	return r;
+}
+
+static void free_store(struct cm_store *s)
+{
+	cm_notes_stop(s->notes);
+	cm_notes_free(s->notes);
+	cm_sessions_free(s->sessions);
+	cm_inflight_free(s->inflight);
+	cm_leases_free(s->leases);
+	cm_index_close(s->index);
+	cm_bytes_close(s->bytes);
+	pthread_mutex_destroy(&s->sweep_one);
+	pthread_rwlock_destroy(&s->sweep_lock);
+	free(s);
+}
+
+/* A stream of readers must not keep the sweep out for ever. */
+static void init_sweep_lock(struct cm_store *s)
+{
+	pthread_rwlockattr_t attr;
+
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(
+		&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&s->sweep_lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
+}
+
+int cm_store_open(const struct cm_store_options *options, struct cm_store **ret,
+		  struct cm_error *err)
+{
+	struct cm_store *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return cm_error_nomem(err);
+	s->options = *options;
+	s->options.lease_ms = or_default(options->lease_ms, DEFAULT_LEASE_MS);
+	s->options.upload_ttl_ms =
+		or_default(options->upload_ttl_ms, DEFAULT_UPLOAD_TTL_MS);
+	s->options.replaced_ttl_ms =
+		or_default(options->replaced_ttl_ms, DEFAULT_REPLACED_MS);
+	init_sweep_lock(s);
+	pthread_mutex_init(&s->sweep_one, NULL);
+	r = open_parts(s, err);
+	s->options.data_dir = NULL; /* was borrowed */
+	if (r < 0) {
+		free_store(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+void cm_store_close(struct cm_store *s)
+{
+	if (!s)
+		return;
+	cm_notes_stop(s->notes);
+	cm_store_flush(s, NULL);
+	save_leases(s);
+	free_store(s);
+}
+
+static int touch_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
+{
+	int r = write_state(tx, "checked_ms", tx->now_ms, err);
+
+	(void)arg;
+	return r == 0 ? write_state(tx, "closed_cleanly", 0, err) : r;
+}
+
+int cm_store_check_writable(struct cm_store *s, struct cm_error *err)
+{
+	struct cm_temp probe = {.fd = -1};
+	int r = cm_bytes_temp_new(s->bytes, &probe, err);
+
+	if (r == 0)
+		r = cm_bytes_write(probe.fd, "x", 1, 0, err);
+	cm_bytes_temp_discard(s->bytes, &probe);
+	if (r == 0)
+		r = cm_index_write(s->index, touch_tx, NULL, err);
+	return r;
+}
+
+/* ---- manifests ------------------------------------------------------------
+ */
+
+/* A manifest too large to lie in the index becomes a file first. */
+static int place_large(struct cm_store *s, const struct cm_manifest_put *put,
+		       struct cm_blob_info *info, struct cm_error *err)
+{
+	cm_auto(upload) struct cm_upload *u = NULL;
+	struct cm_digest d = info->digest;
+	int r = cm_upload_open_single(s, put->repo, &u, err);
+
+	if (r == 0)
+		r = cm_upload_append(u, put->bytes, put->len, err);
+	if (r == 0)
+		r = cm_upload_commit(u, &d, info, err);
+	return r;
+}
+
+/* The promises to whoever prepared this manifest have been kept. */
+static void drop_leases(struct cm_store *s, const struct cm_manifest_put_job *j)
+{
+	const struct cm_manifest *m = j->put->parsed;
+
+	for (size_t i = 0; i < m->descriptors_len; i++)
+		cm_lease_drop(s->leases, j->repo_id, &m->descriptors[i].digest);
+	cm_lease_drop(s->leases, j->repo_id, &j->info->digest);
+}
+
+int cm_store_manifest_put(struct cm_store *s, const struct cm_manifest_put *put,
+			  struct cm_digest *ret_digest, struct cm_error *err)
+{
+	struct cm_blob_info info = {
+		.size = (int64_t)put->len,
+		.stored_size = (int64_t)put->len,
+	};
+	struct cm_manifest_put_job j = {
+		.put = put,
+		.info = &info,
+		.ret_current = ret_digest,
+	};
+	int r = cm_digest_of(put->bytes, put->len, &info.digest, err);
+
+	if (r == 0 && put->len > CM_INLINE_MAX)
+		r = place_large(s, put, &info, err);
+	else
+		j.inline_data = put->bytes;
+	j.snapshot = put->parsed->artifact_type &&
+		     strcmp(put->parsed->artifact_type, CM_MEDIA_SNAPSHOT) == 0;
+	if (r == 0)
+		r = cm_index_write(s->index, cm_manifest_put_tx, &j, err);
+	if (r < 0)
+		return r;
+	*ret_digest = info.digest;
+	drop_leases(s, &j);
+	return 0;
+}
+
+static int no_manifest(const char *repo, const char *tag,
+		       const struct cm_digest *d, struct cm_error *err)
+{
+	char text[CM_DIGEST_TEXT_SIZE];
+
+	return cm_error_set(err, CM_ERR_NOT_FOUND,
+			    "repository \"%s\" has no manifest %s", repo,
+			    tag ? tag : cm_digest_format(d, text));
+}
+
+/* 1: found; 0: not; <0. */
+static int find_manifest(struct cm_store *s, const char *repo, const char *tag,
+			 const struct cm_digest *d, struct cm_manifest_row *row,
+			 int64_t *ret_repo_id, struct cm_blob_row *blob,
+			 struct cm_error *err)
+{
+	cm_auto(reader) struct cm_db *db = NULL;
+	int r = cm_index_reader(s->index, &db, err);
+
+	*ret_repo_id = 0;
+	if (r == 0)
+		r = cm_repo_find(db, repo, ret_repo_id, err);
+	if (r == 0 && *ret_repo_id != 0)
+		r = cm_manifest_find(db, *ret_repo_id, tag, d, row, err);
+	if (r > 0)
+		r = cm_blob_find(db, *ret_repo_id, &row->digest, blob, err);
+	return r;
+}
+
+static int read_whole(struct cm_blob *b, int64_t size, void **ret,
+		      struct cm_error *err)
+{
+	cm_autofree char *bytes = malloc((size_t)size + 1);
+	int64_t at = 0;
+	ssize_t n;
+
+	if (!bytes)
+		return cm_error_nomem(err);
+	while (at < size) {
+		n = cm_blob_read(b, bytes + at, (size_t)(size - at), err);
+		if (n < 0)
+			return (int)n;
+		at += n;
+	}
+	bytes[size] = '\0';
+	*ret = cm_take_ptr(bytes);
+	return 0;
+}
+
+static int load_bytes(struct cm_store *s, const char *repo,
+		      struct cm_stored_manifest *m, struct cm_error *err)
+{
+	cm_auto(blob) struct cm_blob *b = NULL;
+	int r = cm_store_blob_open(s, repo, &m->digest, &b, err);
+
+	if (r == 0)
+		r = read_whole(b, m->size, &m->bytes, err);
+	return r;
+}
+
+int cm_store_manifest_get(struct cm_store *s, const char *repo, const char *tag,
+			  const struct cm_digest *d, bool with_bytes,
+			  struct cm_stored_manifest *ret, struct cm_error *err)
+{
+	struct cm_manifest_row row = {0};
+	struct cm_blob_row blob;
+	int64_t repo_id;
+	int r = find_manifest(s, repo, tag, d, &row, &repo_id, &blob, err);
+
+	if (r == 0)
+		r = no_manifest(repo, tag, d, err);
+	if (r < 0) {
+		free(row.media_type);
+		return r;
+	}
+	*ret = (struct cm_stored_manifest){
+		.digest = row.digest,
+		.media_type = row.media_type,
+		.size = blob.info.size,
+	};
+	r = with_bytes ? load_bytes(s, repo, ret, err) : 0;
+	if (r < 0) {
+		cm_stored_manifest_release(ret);
+		return r;
+	}
+	cm_notes_pulled(s->notes, repo_id, tag, &ret->digest);
+	return 0;
+}
+
+void cm_stored_manifest_release(struct cm_stored_manifest *m)
+{
+	free(m->media_type);
+	free(m->bytes);
+	memset(m, 0, sizeof(*m));
+}
+
+int cm_store_manifest_delete(struct cm_store *s, const char *repo,
+			     const struct cm_digest *d, struct cm_error *err)
+{
+	struct cm_delete_job j = {.repo = repo, .digest = d};
+
+	return cm_index_write(s->index, cm_manifest_delete_tx, &j, err);
+}
+
+int cm_store_tag_delete(struct cm_store *s, const char *repo, const char *tag,
+			struct cm_error *err)
+{
+	struct cm_delete_job j = {.repo = repo, .tag = tag};
+
+	return cm_index_write(s->index, cm_tag_delete_tx, &j, err);
+}
+
+/* ---- totals ---------------------------------------------------------------
+ */
+
+int cm_store_stats(struct cm_store *s, struct cm_store_stats *ret,
+		   struct cm_error *err)
+{
+	cm_auto(reader) struct cm_db *db = NULL;
+	int64_t totals[CM_TOTALS_LEN];
+	int r = cm_index_reader(s->index, &db, err);
+
+	if (r == 0)
+		r = cm_index_totals(db, totals, err);
+	if (r < 0)
+		return r;
+	*ret = (struct cm_store_stats){
+		.repositories = totals[CM_TOTAL_REPOSITORIES],
+		.tags = totals[CM_TOTAL_TAGS],
+		.manifests = totals[CM_TOTAL_MANIFESTS],
+		.blobs = totals[CM_TOTAL_BLOBS],
+		.content_bytes = totals[CM_TOTAL_CONTENT_BYTES],
+		.stored_bytes = totals[CM_TOTAL_STORED_BYTES],
+		.referenced_bytes = totals[CM_TOTAL_REFERENCED_BYTES],
+		.uploads = totals[CM_TOTAL_UPLOADS],
+		.quarantined = totals[CM_TOTAL_QUARANTINED],
+	};
+	return 0;
+}

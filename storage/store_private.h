@@ -1,0 +1,126 @@
+/*
+ * store_private.h - the store's parts, for the files that make it up.
+ */
+#ifndef CM_STORE_PRIVATE_H
+#define CM_STORE_PRIVATE_H
+
+#include <pthread.h>
+
+#include <cachemount/store.h>
+
+#include "bytes.h"
+#include "compress.h"
+#include "index.h"
+#include "inflight.h"
+#include "lease.h"
+
+#define CM_INLINE_MAX (16 << 10) /* stored bytes; measured, see libraries */
+
+struct cm_sessions;
+struct cm_notes;
+
+struct cm_store {
+	struct cm_store_options options;
+	struct cm_bytes *bytes;
+	struct cm_index *index;
+	struct cm_leases *leases;
+	struct cm_inflight *inflight;
+	struct cm_sessions *sessions; /* open uploads (session.c) */
+	struct cm_notes *notes;	      /* access times and counters (notes.c) */
+
+	/*
+	 * Held for reading while an unnamed blob is leased, for writing from
+	 * the sweep's look at the leases to its commit: so a lease is either
+	 * seen by the sweep, or asked for after the blob has gone.
+	 */
+	pthread_rwlock_t sweep_lock;
+	pthread_mutex_t sweep_one; /* one sweep at a time */
+};
+
+/* ---- notes.c: access times and counters, written in batches ----------- */
+
+int cm_notes_new(struct cm_store *s, struct cm_notes **ret,
+		 struct cm_error *err);
+
+/* Starts the thread that writes them out and checkpoints the index. */
+int cm_notes_start(struct cm_notes *n, struct cm_error *err);
+void cm_notes_stop(struct cm_notes *n);
+void cm_notes_free(struct cm_notes *n);
+
+/* Notes that a tag (or, with `tag` NULL, the manifest `d`) was pulled. */
+void cm_notes_pulled(struct cm_notes *n, int64_t repo_id, const char *tag,
+		     const struct cm_digest *d);
+
+/* ---- blob.c ------------------------------------------------------------ */
+
+/*
+ * Removes files whose rows have gone, in the inflight entries' hold.
+ * Errors are not the caller's: the sweep finds what is left.
+ */
+struct cm_doomed {
+	struct cm_inflight_entry entry;
+	int64_t repo_id;
+	struct cm_blob_row row;
+	bool taken;   /* entry holds the digest */
+	bool removed; /* the row has gone with the commit */
+};
+
+void cm_doomed_finish(struct cm_store *s, struct cm_doomed *doomed);
+
+/*
+ * Opens a blob whoever has it. `*ret_row` is filled though its bytes be lost
+ * or of the wrong length (CM_ERR_CORRUPT).
+ */
+int cm_blob_open_any(struct cm_store *s, const struct cm_digest *d,
+		     struct cm_blob_row *ret_row, struct cm_blob **ret,
+		     struct cm_error *err);
+
+/* ---- verify.c ---------------------------------------------------------- */
+
+/*
+ * BLOCKING. Looks again at a blob that was found damaged: if it still is, its
+ * bytes move to quarantine, and it is forgotten everywhere.
+ */
+int cm_store_condemn(struct cm_store *s, const struct cm_digest *d,
+		     struct cm_error *err);
+
+/* ---- publish.c --------------------------------------------------------- */
+
+/* Bytes that are to become a blob; what the upload hands over. */
+struct cm_candidate {
+	struct cm_blob_info info; /* encoding: of the bytes at hand */
+	const void *memory;	  /* or NULL, then `temp` holds them */
+	struct cm_temp *temp;
+	const char *session; /* id of a session to end with it, or NULL */
+};
+
+/*
+ * BLOCKING. Makes the blob durable and visible in `repo`, compressed if it
+ * pays. On success `candidate->info` says how it lies on disk.
+ */
+int cm_store_publish(struct cm_store *s, const char *repo,
+		     struct cm_candidate *candidate, struct cm_error *err);
+
+/* ---- session.c --------------------------------------------------------- */
+
+int cm_sessions_new(struct cm_sessions **ret, struct cm_error *err);
+void cm_sessions_free(struct cm_sessions *ss);
+
+/* Whether a request has the session open now. */
+bool cm_sessions_open(struct cm_sessions *ss, const char *id);
+
+/*
+ * Takes a session for one request. CM_ERR_BUSY if one has it. `*ret_hasher` is
+ * the running hash over the first `*ret_offset` bytes if it is remembered,
+ * else NULL; the caller owns it.
+ */
+int cm_sessions_take(struct cm_sessions *ss, const char *id,
+		     struct cm_hasher **ret_hasher, int64_t *ret_offset,
+		     struct cm_error *err);
+
+/* Gives it back, with the hash to remember; `hasher` NULL: nothing. Takes it.
+ */
+void cm_sessions_give(struct cm_sessions *ss, const char *id,
+		      struct cm_hasher *hasher, int64_t offset);
+
+#endif
