@@ -20,6 +20,7 @@ struct cm_job {
 	unsigned threads; /* that transfer and pack, one connection each */
 	struct cm_tree_limits limits;
 	int64_t started_ms;
+	struct cm_remote_traffic before; /* moved when it started */
 	struct cm_remote_traffic before; /* of the remote, at the start */
 
 	pthread_mutex_t lock; /* of all below, and of the callbacks */
@@ -33,7 +34,11 @@ void cm_job_init(struct cm_job *j, const char *verb,
 		 const struct cm_snapshot_options *o,
 		 struct cm_snapshot_result *result);
 
-/* Writes time and traffic to the result, and how many warnings went untold. */
+/*
+ * Writes time and traffic to the result, and tells how many warnings went
+ * untold. Traffic is the remote's since the job's start: jobs that run at once
+ * on one remote count each other's.
+ */
 void cm_job_finish(struct cm_job *j);
 
 /* One line about something left out or odd; after twenty only counted. */
