@@ -41,7 +41,6 @@ void cm_job_init(struct cm_job *j, const char *verb,
 	j->limits.max_entries =
 		o->max_entries ? o->max_entries : DEFAULT_ENTRIES;
 	j->started_ms = cm_monotonic_ms();
-	cm_remote_traffic(o->remote, &j->before);
 	j->told_ms = j->started_ms;
 	cm_remote_traffic(o->remote, &j->before);
 	j->progress.what = verb;

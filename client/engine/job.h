@@ -20,7 +20,6 @@ struct cm_job {
 	unsigned threads; /* that transfer and pack, one connection each */
 	struct cm_tree_limits limits;
 	int64_t started_ms;
-	struct cm_remote_traffic before; /* moved when it started */
 	struct cm_remote_traffic before; /* of the remote, at the start */
 
 	pthread_mutex_t lock; /* of all below, and of the callbacks */
