@@ -13,12 +13,12 @@
 #include "apply.h"
 #include "fetch.h"
 #include "metadata.h"
-#include "mount.h"
+#include "root.h"
 #include "writer.h"
 
 struct apply {
 	struct cm_job *job;
-	struct cm_mount *mount;
+	struct cm_root *mount;
 	const char *repo;
 	const struct cm_tree *theirs;
 	const struct cm_plan *plan;
@@ -273,7 +273,7 @@ static int apply(struct apply *a, struct cm_error *err)
 	return r == 0 ? look_at_links(a, err) : r;
 }
 
-int cm_apply_plan(struct cm_job *j, struct cm_mount *m, const char *repo,
+int cm_apply_plan(struct cm_job *j, struct cm_root *m, const char *repo,
 		  const struct cm_tree *theirs, const struct cm_plan *plan,
 		  struct cm_disk_id *ids, struct cm_error *err)
 {
@@ -284,7 +284,7 @@ int cm_apply_plan(struct cm_job *j, struct cm_mount *m, const char *repo,
 			  .plan = plan,
 			  .ids = ids,
 			  .tmp = -1};
-	int r = cm_mount_fresh_tmp(m, &a.tmp, err);
+	int r = cm_root_fresh_tmp(m, &a.tmp, err);
 
 	if (r < 0)
 		return r;
@@ -293,6 +293,6 @@ int cm_apply_plan(struct cm_job *j, struct cm_mount *m, const char *repo,
 		r = apply(&a, err);
 	cm_writer_release(&a.writer);
 	close(a.tmp);
-	cm_mount_remove_tmp(m);
+	cm_root_remove_tmp(m);
 	return r;
 }

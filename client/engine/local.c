@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "local.h"
-#include "mount.h"
+#include "root.h"
 
 struct diff {
 	struct cm_job *job;
@@ -99,7 +99,7 @@ static int look_closer(struct diff *d, const struct cm_scan_entry *s,
 	if (e->type == CM_ENTRY_SYMLINK && read_target(d, s, &x) < 0)
 		return -1;
 	if (e->type == CM_ENTRY_DIR && !s->unreadable) {
-		fd = cm_mount_open_dir(d->dirs.mount, s->path, s->path_len);
+		fd = cm_root_open_dir(d->dirs.mount, s->path, s->path_len);
 		if (fd >= 0 && cm_read_xattrs(fd, &d->t->arena, &x.xattrs,
 					      &x.xattrs_len, NULL) < 0)
 			return -1;
@@ -321,7 +321,7 @@ static int prepare(struct diff *d)
 		       : cm_error_nomem(d->err);
 }
 
-int cm_local_diff(struct cm_job *j, const struct cm_mount *m,
+int cm_local_diff(struct cm_job *j, const struct cm_root *m,
 		  const struct cm_state *base, const struct cm_scan *scan,
 		  bool deep, struct cm_local **ret, struct cm_error *err)
 {

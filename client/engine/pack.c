@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "chunker.h"
-#include "mount.h"
 #include "pack.h"
+#include "root.h"
 #include "source.h"
 #include "upload.h"
 
@@ -379,7 +379,7 @@ static int pack_all(struct pack *p)
 	return r;
 }
 
-int cm_pack(struct cm_job *j, const struct cm_mount *m,
+int cm_pack(struct cm_job *j, const struct cm_root *m,
 	    const struct cm_state *base, const struct cm_scan *scan,
 	    struct cm_local *l, struct cm_error *err)
 {

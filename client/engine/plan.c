@@ -3,8 +3,8 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#include "mount.h"
 #include "plan.h"
+#include "root.h"
 
 #define BLOCK 4096
 
@@ -240,13 +240,13 @@ void cm_plan_free(struct cm_plan *p)
 	free(p);
 }
 
-int cm_plan_check_space(const struct cm_plan *p, const struct cm_mount *m,
+int cm_plan_check_space(const struct cm_plan *p, const struct cm_root *m,
 			struct cm_error *err)
 {
 	struct statvfs fs;
 	int64_t room;
 
-	if (fstatvfs(m->root, &fs) < 0)
+	if (fstatvfs(m->dir, &fs) < 0)
 		return 0; /* the writes themselves will tell */
 	room = (int64_t)(fs.f_bavail > INT64_MAX / fs.f_frsize
 				 ? INT64_MAX
