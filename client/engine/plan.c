@@ -246,21 +246,23 @@ int cm_plan_check_space(const struct cm_plan *p, const struct cm_root *m,
 	struct statvfs fs;
 	int64_t room;
 
-	if (fstatvfs(m->dir, &fs) < 0)
-		return 0; /* the writes themselves will tell */
+	/* If it can't be asked, the writes themselves will tell. */
+	if (fstatvfs(m->dir, &fs) < 0 || fs.f_frsize == 0)
+		return 0;
 	room = (int64_t)(fs.f_bavail > INT64_MAX / fs.f_frsize
 				 ? INT64_MAX
 				 : fs.f_bavail * fs.f_frsize);
 	if (p->blocks > room)
-		return cm_error_set(err, CM_ERR_NO_SPACE,
-				    "the mount has room for %lld bytes, and "
-				    "%lld are to be written",
-				    (long long)room, (long long)p->blocks);
+		return cm_error_set(
+			err, CM_ERR_NO_SPACE,
+			"no space: the mount has room for %lld bytes, "
+			"%lld are to be written",
+			(long long)room, (long long)p->blocks);
 	if (fs.f_files > 0 && (uint64_t)p->files > fs.f_favail)
-		return cm_error_set(err, CM_ERR_NO_SPACE,
-				    "the mount has room for %llu files, and "
-				    "%lld are to be written",
-				    (unsigned long long)fs.f_favail,
-				    (long long)p->files);
+		return cm_error_set(
+			err, CM_ERR_NO_SPACE,
+			"no space: the mount has room for %llu files, "
+			"%lld are to be written",
+			(unsigned long long)fs.f_favail, (long long)p->files);
 	return 0;
 }
