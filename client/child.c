@@ -61,6 +61,7 @@ static void become(char *const *argv)
 	for (size_t i = 0; i < 3; i++)
 		signal(taken_signals[i], SIG_DFL);
 	signal(SIGPIPE, SIG_DFL);
+	signal(SIGXFSZ, SIG_DFL);
 	execvp(argv[0], argv);
 	status = errno == ENOENT ? CM_EXIT_NO_COMMAND : CM_EXIT_NOT_RUNNABLE;
 	cm_say("cannot run %s: %s", argv[0], strerror(errno));

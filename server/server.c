@@ -57,6 +57,7 @@ static void take_signals(sigset_t *set)
 	sigaddset(set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error, no end */
 }
 
 /* What the anonymous may do: never more than somebody has said, or loopback. */

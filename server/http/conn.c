@@ -34,6 +34,7 @@
 #include "log.h"
 
 #define WATCH_MS 500
+#define FRESH_MS 500
 
 /* tcpi_state of a peer that has sent its end; the kernel's headers for us lack
  * the name. */
@@ -278,16 +279,24 @@ void cm_conns_stop(struct cm_conns *c)
 	pthread_cond_destroy(&c->stop_wake);
 }
 
+/* A fresh connection is given a moment to say what it came for. */
+static bool at_rest(const struct cm_conn *c, int64_t now)
+{
+	int phase = atomic_load_explicit(&c->phase, memory_order_relaxed);
+	int64_t since =
+		atomic_load_explicit(&c->since_ms, memory_order_relaxed);
+
+	return phase == CM_CONN_IDLE ||
+	       (phase == CM_CONN_HEADERS && !c->used && now - since > FRESH_MS);
+}
+
 void cm_conns_shut_idle(struct cm_conns *c)
 {
-	int phase;
+	int64_t now = cm_monotonic_ms();
 
 	pthread_mutex_lock(&c->lock);
-	for (struct cm_conn *p = c->head; p; p = p->next) {
-		phase = atomic_load(&p->phase);
-		if (phase == CM_CONN_IDLE ||
-		    (phase == CM_CONN_HEADERS && !p->used))
+	for (struct cm_conn *p = c->head; p; p = p->next)
+		if (at_rest(p, now))
 			shutdown(p->fd, SHUT_RDWR);
-	}
 	pthread_mutex_unlock(&c->lock);
 }
