@@ -68,11 +68,24 @@ const struct cm_verb *cm_verb_find(const char *name);
 int cm_cli_option(struct cm_cli *cli, const struct cm_verb *verb, int argc,
 		  char **argv, int *at, const char **value);
 
-/* Completes the settings; 0, or an exit code after telling why. */
+/*
+ * Completes the settings, when all options are read; 0, or an exit code after
+ * telling why.
+ */
 int cm_cli_finish(struct cm_cli *cli);
+
+/*
+ * The same for verbs that run inside a build: bars are drawn from now on, and
+ * a token that can't be read is told of and done without, unless --strict. A
+ * stranger's change is often built without secrets, on purpose.
+ */
+int cm_cli_finish_build(struct cm_cli *cli);
 
 /* Makes the remote from the settings, once. */
 int cm_cli_remote(struct cm_cli *cli, struct cm_error *err);
+
+/* The exit code for a failure. */
+int cm_cli_exit(enum cm_status status);
 
 /* Tells of a failure on stderr (JSON with --json); the exit code for it. */
 int cm_cli_fail(struct cm_cli *cli, const struct cm_error *err);
@@ -102,6 +115,12 @@ typedef int (*cm_tag_row_fn)(void *arg, const json_t *tag,
 			     struct cm_error *err);
 int cm_cli_each_tag(struct cm_cli *cli, const char *prefix, cm_tag_row_fn fn,
 		    void *arg, struct cm_error *err);
+
+/*
+ * A JSON string of any bytes: where they are no UTF-8, a "?" stands for each
+ * that is not ASCII. NULL when out of memory.
+ */
+json_t *cm_json_of_text(const char *text);
 
 /* A member of an answer; "" or 0 where it is absent or null. */
 const char *cm_json_text(const json_t *object, const char *key);

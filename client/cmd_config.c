@@ -58,7 +58,7 @@ int cm_cmd_config(struct cm_cli *cli, int argc, char **argv)
 		return CM_EXIT_USAGE;
 	if (at < argc)
 		return cm_cli_usage(verb, "config show takes no argument");
-	r = cm_cli_finish(cli);
+	r = cm_cli_finish_build(cli);
 	if (r != 0)
 		return r;
 	cm_platform_tag("/", tag);

@@ -83,7 +83,7 @@ static int half(struct cm_cli *cli, const struct cm_verb *verb, int argc,
 	if (argc - at != 2)
 		return cm_cli_usage(verb, "give the mount's id and its path");
 	cm_platform_tag("/", tag);
-	r = cm_cli_finish(cli);
+	r = cm_cli_finish_build(cli);
 	if (r != 0)
 		return r;
 	if (cm_mount_option_make(argv[at], argv[at + 1], h.tag ? h.tag : tag,

@@ -214,7 +214,7 @@ int cm_cmd_run(struct cm_cli *cli, int argc, char **argv)
 		return cm_cli_usage(verb, "there is no command to run");
 	if (run.mounts_len == 0)
 		return cm_cli_usage(verb, "no mount is given: -m ID=PATH");
-	r = cm_cli_finish(cli);
+	r = cm_cli_finish_build(cli);
 	if (r != 0)
 		return r;
 	run.command = argv + at;
