@@ -41,11 +41,15 @@ static int add_mount(struct run *run, const struct cm_verb *verb,
 	m = &run->mounts[run->mounts_len++];
 	if (cm_mount_option_parse(text, tag, &m->option, &err) < 0)
 		return cm_cli_usage(verb, "%s", err.text);
-	for (size_t i = 0; i + 1 < run->mounts_len; i++)
+	for (size_t i = 0; i + 1 < run->mounts_len; i++) {
 		if (strcmp(run->mounts[i].option.name, m->option.name) == 0 &&
 		    strcmp(run->mounts[i].option.tag, m->option.tag) == 0)
 			return cm_cli_usage(verb, "mount %s is given twice",
 					    m->option.id);
+		if (strcmp(run->mounts[i].option.path, m->option.path) == 0)
+			return cm_cli_usage(verb, "two mounts at %.200s",
+					    m->option.path);
+	}
 	return 0;
 }
 

@@ -149,6 +149,7 @@ static void tell_restored(const struct cm_mount *m, const char *scope)
 {
 	const struct cm_snapshot_result *s = &m->restored;
 	char size[CM_SIZE_TEXT_SIZE], time[CM_DURATION_TEXT_SIZE];
+	char files[CM_COUNT_TEXT_SIZE];
 	const char *id = m->option.id;
 
 	cm_duration_format(s->ms, time);
@@ -158,11 +159,11 @@ static void tell_restored(const struct cm_mount *m, const char *scope)
 		cm_say("%s: nothing saved yet as %s/%s:%s", id, scope,
 		       m->option.name, m->option.tag);
 	else if (s->unchanged)
-		cm_say("%s: already as %s:%s, %" PRId64 " files (%s)", id,
-		       s->repo, m->option.tag, s->files, time);
+		cm_say("%s: already as %s:%s, %s (%s)", id, s->repo,
+		       m->option.tag, cm_count(s->files, "file", files), time);
 	else
-		cm_say("%s: restored %" PRId64 " files, %s, in %s from %s:%s",
-		       id, s->files_written,
+		cm_say("%s: restored %s, %s, in %s from %s:%s", id,
+		       cm_count(s->files_written, "file", files),
 		       cm_size_format(s->bytes_written, size), time, s->repo,
 		       m->option.tag);
 }
@@ -171,7 +172,7 @@ static void tell_saved(const struct cm_mount *m)
 {
 	const struct cm_snapshot_result *s = &m->saved;
 	char sent[CM_SIZE_TEXT_SIZE], size[CM_SIZE_TEXT_SIZE];
-	char time[CM_DURATION_TEXT_SIZE];
+	char time[CM_DURATION_TEXT_SIZE], files[CM_COUNT_TEXT_SIZE];
 
 	cm_duration_format(s->ms, time);
 	if (s->skipped)
@@ -180,8 +181,9 @@ static void tell_saved(const struct cm_mount *m)
 		cm_say("%s: unchanged, nothing to save (%s)", m->option.id,
 		       time);
 	else
-		cm_say("%s: saved %" PRId64 " files, %s, sending %s in %s%s",
-		       m->option.id, s->files, cm_size_format(s->bytes, size),
+		cm_say("%s: saved %s, %s, sending %s in %s%s", m->option.id,
+		       cm_count(s->files, "file", files),
+		       cm_size_format(s->bytes, size),
 		       cm_size_format(s->sent, sent), time,
 		       s->merges > 0 ? ", merged with another builder's" : "");
 }
@@ -198,12 +200,15 @@ static void tell_failures(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
 
 	for (size_t i = 0; i < n; i++) {
 		e = save ? &mounts[i].save_error : &mounts[i].restore_error;
-		if (e->status == CM_OK)
+		/* Who sent the signal knows. */
+		if (e->status == CM_OK || e->status == CM_ERR_CANCELLED)
 			continue;
 		if (e->status == CM_ERR_UNAVAILABLE) {
 			if (!told)
-				cm_say("cache unavailable, going on without: "
-				       "%s",
+				cm_say("cache unavailable%s: %s",
+				       cli->config.strict
+					       ? ""
+					       : ", going on without",
 				       e->text);
 			told = true;
 			continue;
@@ -271,8 +276,9 @@ static json_t *result_json(const struct cm_snapshot_result *s,
 	json_t *o;
 
 	if (e->status != CM_OK)
-		return json_pack("{s:s, s:s}", "error",
-				 cm_status_name(e->status), "message", e->text);
+		return json_pack("{s:s, s:o}", "error",
+				 cm_status_name(e->status), "message",
+				 cm_json_of_text(e->text));
 	o = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "unchanged",
 		      s->unchanged, "files", (json_int_t)s->files, "bytes",
 		      (json_int_t)s->bytes, "sent_bytes", (json_int_t)s->sent,
@@ -306,8 +312,9 @@ static json_t *result_json(const struct cm_snapshot_result *s,
 
 json_t *cm_mount_json(const struct cm_mount *m, bool restored, bool saved)
 {
-	json_t *o = json_pack("{s:s, s:s, s:s}", "id", m->option.id, "path",
-			      m->option.path, "tag", m->option.tag);
+	json_t *o = json_pack(
+		"{s:o, s:o, s:s}", "id", cm_json_of_text(m->option.id), "path",
+		cm_json_of_text(m->option.path), "tag", m->option.tag);
 
 	if (o && restored)
 		json_object_set_new(
