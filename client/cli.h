@@ -131,7 +131,7 @@ int64_t cm_json_number(const json_t *object, const char *key);
 #define CM_MOUNTS_MAX 32
 
 /* One mount of a run, and what became of it. */
-struct cm_mount {
+struct cm_run_mount {
 	struct cm_mount_option option;
 	struct cm_snapshot_result restored, saved;
 	struct cm_error restore_error, save_error; /* status CM_OK: none */
@@ -139,13 +139,13 @@ struct cm_mount {
 };
 
 /* Restores, or saves, all mounts at once, each with what it needs told. */
-void cm_mounts_restore(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
-		       bool allow_setuid);
-void cm_mounts_save(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
+void cm_mounts_restore(struct cm_cli *cli, struct cm_run_mount *mounts,
+		       size_t n, bool allow_setuid);
+void cm_mounts_save(struct cm_cli *cli, struct cm_run_mount *mounts, size_t n,
 		    bool allow_empty);
 
 /* {"id":…,"restored":{…},"saved":{…}} */
-json_t *cm_mount_json(const struct cm_mount *m, bool restored, bool saved);
+json_t *cm_mount_json(const struct cm_run_mount *m, bool restored, bool saved);
 
 /* ---- verbs ------------------------------------------------------------ */
 

@@ -55,7 +55,7 @@ static int read_options(struct half *h, struct cm_cli *cli,
 }
 
 /* A failed cache fails the build step only if that was asked for. */
-static int finish(struct cm_cli *cli, const struct cm_mount *m, bool save)
+static int finish(struct cm_cli *cli, const struct cm_run_mount *m, bool save)
 {
 	const struct cm_error *e = save ? &m->save_error : &m->restore_error;
 	cm_autojson json_t *o = NULL;
@@ -74,7 +74,7 @@ static int finish(struct cm_cli *cli, const struct cm_mount *m, bool save)
 static int half(struct cm_cli *cli, const struct cm_verb *verb, int argc,
 		char **argv, bool save)
 {
-	cm_autofree struct cm_mount *m = calloc(1, sizeof(*m));
+	cm_autofree struct cm_run_mount *m = calloc(1, sizeof(*m));
 	struct half h = {.merge = CM_MERGE_UNION};
 	char tag[CM_TAG_MAX + 1];
 	struct cm_error err = {0};

@@ -15,7 +15,7 @@
 /* One mount in the hands of a thread. */
 struct task {
 	struct cm_cli *cli;
-	struct cm_mount *mount;
+	struct cm_run_mount *mount;
 	unsigned jobs;
 	bool save;
 	bool allow_setuid;
@@ -145,7 +145,7 @@ static void run_all(struct task *tasks, size_t n)
 
 /* ---- telling ------------------------------------------------------------- */
 
-static void tell_restored(const struct cm_mount *m, const char *scope)
+static void tell_restored(const struct cm_run_mount *m, const char *scope)
 {
 	const struct cm_snapshot_result *s = &m->restored;
 	char size[CM_SIZE_TEXT_SIZE], time[CM_DURATION_TEXT_SIZE];
@@ -168,7 +168,7 @@ static void tell_restored(const struct cm_mount *m, const char *scope)
 		       m->option.tag);
 }
 
-static void tell_saved(const struct cm_mount *m)
+static void tell_saved(const struct cm_run_mount *m)
 {
 	const struct cm_snapshot_result *s = &m->saved;
 	char sent[CM_SIZE_TEXT_SIZE], size[CM_SIZE_TEXT_SIZE];
@@ -192,8 +192,8 @@ static void tell_saved(const struct cm_mount *m)
  * One line for all mounts if the cache is gone, since the reason is the same;
  * else one for each.
  */
-static void tell_failures(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
-			  bool save)
+static void tell_failures(struct cm_cli *cli, struct cm_run_mount *mounts,
+			  size_t n, bool save)
 {
 	const struct cm_error *e;
 	bool told = false;
@@ -222,7 +222,7 @@ static void tell_failures(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
 /* ---- both ways ------------------------------------------------------------
  */
 
-static void work(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
+static void work(struct cm_cli *cli, struct cm_run_mount *mounts, size_t n,
 		 const struct task *form)
 {
 	struct task tasks[CM_MOUNTS_MAX];
@@ -246,8 +246,8 @@ static void work(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
 	tell_failures(cli, mounts, n, form->save);
 }
 
-void cm_mounts_restore(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
-		       bool allow_setuid)
+void cm_mounts_restore(struct cm_cli *cli, struct cm_run_mount *mounts,
+		       size_t n, bool allow_setuid)
 {
 	work(cli, mounts, n, &(struct task){.allow_setuid = allow_setuid});
 	for (size_t i = 0; i < n && !cli->quiet; i++)
@@ -256,7 +256,7 @@ void cm_mounts_restore(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
 				      cli->config.values[CM_SET_SCOPE]);
 }
 
-void cm_mounts_save(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
+void cm_mounts_save(struct cm_cli *cli, struct cm_run_mount *mounts, size_t n,
 		    bool allow_empty)
 {
 	work(cli, mounts, n,
@@ -310,7 +310,7 @@ static json_t *result_json(const struct cm_snapshot_result *s,
 	return o;
 }
 
-json_t *cm_mount_json(const struct cm_mount *m, bool restored, bool saved)
+json_t *cm_mount_json(const struct cm_run_mount *m, bool restored, bool saved)
 {
 	json_t *o = json_pack(
 		"{s:o, s:o, s:s}", "id", cm_json_of_text(m->option.id), "path",
