@@ -160,7 +160,7 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.execvpe(words[0], words,
-                       dict(os.environ, TERM="xterm", **(environment or {})))
+                       {**os.environ, "TERM": "xterm", **(environment or {})})
 
     def read_until(self, wanted, seconds=20):
         end = time.monotonic() + seconds
@@ -263,16 +263,11 @@ def bars(r, slow):
             ("TERM=dumb", {"TERM": "dumb"}, []),
             ("--no-color", {}, ["--no-color"]),
             ("--quiet", {}, ["-q"])):
-        env = dict(os.environ, TERM="xterm", **environment)
         words = r.words(["true"], name="bulk", url=slow.url,
                         options=options)
         # Behind the verb, where the bar must not have been set up already.
         words[words.index("run") + 1:words.index("run") + 1] = more
-        t = Terminal.__new__(Terminal)
-        t.text = b""
-        t.pid, t.fd = pty.fork()
-        if t.pid == 0:
-            os.execve(words[0], words, env)
+        t = Terminal(words, environment)
         got = t.end()
         tap.check(f"no bar with {name}",
                   got == 0 and b"\x1b[K" not in t.text, t.text[-800:])
