@@ -145,6 +145,11 @@ static void run_all(struct task *tasks, size_t n)
 
 /* ---- telling ------------------------------------------------------------- */
 
+static const char *files_word(int64_t n)
+{
+	return n == 1 ? "file" : "files";
+}
+
 static void tell_restored(const struct cm_mount *m, const char *scope)
 {
 	const struct cm_snapshot_result *s = &m->restored;
@@ -158,11 +163,11 @@ static void tell_restored(const struct cm_mount *m, const char *scope)
 		cm_say("%s: nothing saved yet as %s/%s:%s", id, scope,
 		       m->option.name, m->option.tag);
 	else if (s->unchanged)
-		cm_say("%s: already as %s:%s, %" PRId64 " files (%s)", id,
-		       s->repo, m->option.tag, s->files, time);
+		cm_say("%s: already as %s:%s, %" PRId64 " %s (%s)", id, s->repo,
+		       m->option.tag, s->files, files_word(s->files), time);
 	else
-		cm_say("%s: restored %" PRId64 " files, %s, in %s from %s:%s",
-		       id, s->files_written,
+		cm_say("%s: restored %" PRId64 " %s, %s, in %s from %s:%s", id,
+		       s->files_written, files_word(s->files_written),
 		       cm_size_format(s->bytes_written, size), time, s->repo,
 		       m->option.tag);
 }
@@ -180,8 +185,9 @@ static void tell_saved(const struct cm_mount *m)
 		cm_say("%s: unchanged, nothing to save (%s)", m->option.id,
 		       time);
 	else
-		cm_say("%s: saved %" PRId64 " files, %s, sending %s in %s%s",
-		       m->option.id, s->files, cm_size_format(s->bytes, size),
+		cm_say("%s: saved %" PRId64 " %s, %s, sending %s in %s%s",
+		       m->option.id, s->files, files_word(s->files),
+		       cm_size_format(s->bytes, size),
 		       cm_size_format(s->sent, sent), time,
 		       s->merges > 0 ? ", merged with another builder's" : "");
 }

@@ -19,7 +19,7 @@
 
 struct fetch {
 	struct cm_job *job;
-	const struct cm_mount *mount;
+	const struct cm_root *mount;
 	int tmp;
 	const char *repo;
 	const struct cm_tree *t;

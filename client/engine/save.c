@@ -10,10 +10,10 @@
 
 #include "job.h"
 #include "local.h"
-#include "mount.h"
 #include "pack.h"
 #include "publish.h"
 #include "reuse.h"
+#include "root.h"
 #include "scan.h"
 #include "state.h"
 
@@ -22,7 +22,7 @@
 
 struct save {
 	struct cm_job *job;
-	struct cm_mount *mount;
+	struct cm_root *mount;
 	struct cm_state *base; /* NULL: nothing is known of the mount */
 	bool base_is_tag;      /* and it is a snapshot of the very tag */
 	struct cm_scan *scan;
@@ -40,7 +40,7 @@ static void save_release(struct save *s)
 	cm_scan_free(s->scan);
 	cm_state_free(s->base);
 	cm_connection_free(s->c);
-	cm_mount_close(s->mount);
+	cm_root_close(s->mount);
 }
 
 /* A state that can't be used is as good as none. */
@@ -183,11 +183,11 @@ static int save(struct save *s, struct cm_error *err)
 /* Another cachectl in the mount is no failure: it saves what is there. */
 static int lock_and_save(struct save *s, struct cm_error *err)
 {
-	int r = cm_mount_open(s->job->o->path, false, &s->mount, err);
+	int r = cm_root_open(s->job->o->path, false, &s->mount, err);
 
 	if (r < 0)
 		return r;
-	r = cm_mount_lock(s->mount, LOCK_WAIT_MS, err);
+	r = cm_root_lock(s->mount, LOCK_WAIT_MS, err);
 	if (r == CM_ERR_BUSY) {
 		cm_job_warn(s->job, "%s", err->text);
 		s->job->result->skipped = "another cachectl is at work in it";

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "mount.h"
+#include "root.h"
 #include "state.h"
 #include "state_format.h"
 
@@ -334,7 +334,7 @@ static int read_whole(int fd, char *bytes, size_t len, struct cm_error *err)
 	return 0;
 }
 
-int cm_state_load(const struct cm_mount *m, struct cm_state **ret,
+int cm_state_load(const struct cm_root *m, struct cm_state **ret,
 		  struct cm_error *err)
 {
 	cm_autofd int fd =

@@ -19,7 +19,7 @@ static int fail(const struct cm_entry *e, const char *what,
 }
 
 int cm_writer_init(struct cm_writer *w, struct cm_job *j,
-		   const struct cm_mount *m, int tmp, unsigned number,
+		   const struct cm_root *m, int tmp, unsigned number,
 		   struct cm_error *err)
 {
 	struct stat st;
@@ -249,7 +249,7 @@ static int open_for_metadata(struct cm_writer *w, const struct cm_entry *e)
 
 	/* A directory's parent is seldom the one before's. */
 	if (e->type == CM_ENTRY_DIR) {
-		fd = cm_mount_open_dir(w->mount, e->path, e->path_len);
+		fd = cm_root_open_dir(w->mount, e->path, e->path_len);
 		if (fd >= 0 || errno != EACCES)
 			return fd;
 	}

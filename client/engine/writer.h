@@ -15,14 +15,14 @@
 #include <cachemount/error.h>
 
 #include "job.h"
-#include "mount.h"
+#include "root.h"
 #include "scan.h"
 #include "tree.h"
 
 /* One thread's. */
 struct cm_writer {
 	struct cm_job *job;
-	const struct cm_mount *mount;
+	const struct cm_root *mount;
 	struct cm_dir_cache dirs;
 	int tmp;	 /* .cachectl/tmp, borrowed */
 	unsigned number; /* of its directory in there */
@@ -46,7 +46,7 @@ struct cm_temp {
  * `number` in it.
  */
 int cm_writer_init(struct cm_writer *w, struct cm_job *j,
-		   const struct cm_mount *m, int tmp, unsigned number,
+		   const struct cm_root *m, int tmp, unsigned number,
 		   struct cm_error *err);
 void cm_writer_release(struct cm_writer *w);
 

@@ -5,7 +5,7 @@
 # start_fill DIR BLOBS
 start_fill()
 {
-	bounded "$BUILD/tests/bench/store/fill_store" "$1" "$2"
+	bounded "$TOOLS/fill" "$1" "$2"
 }
 
 # forget DIR: its files leave the page cache.

@@ -34,15 +34,15 @@ group_versions()
 	tree_make "$env"
 	data=$(new_dir store)
 	ours_start "$data"
-	cachectl save env:v1 "$env"
+	cachectl save --tag v1 env "$env"
 	store_size "$data"
 	disk=$STORE_DISK
 	bytes=$STORE_BYTES
 	# An environment knows its own path: the copy takes its place.
 	mv "$env" "$FS/env.first"
-	cachectl restore env:v1 "$env"
+	cachectl restore --tag v1 env "$env"
 	versions_upgrade "$env"
-	cachectl save env:v2 "$env"
+	cachectl save --tag v2 env "$env"
 	store_size "$data"
 	section "Two versions of an environment ($VERSIONS_KIND)"
 	r=$(calc "$STORE_BYTES / $bytes")

@@ -46,7 +46,7 @@ ours_put()
 {
 	local digest
 	digest=sha256:$(sha256sum "$2" | cut -d ' ' -f 1)
-	bounded curl -fsS -X POST -T "$2" -H 'Expect:' \
+	bounded curl -fsS --data-binary "@$2" -H 'Expect:' \
 		-H 'Content-Type: application/octet-stream' \
 		"$OURS_URL/v2/$1/blobs/uploads/?digest=$digest"
 	printf '%s' "$digest"
