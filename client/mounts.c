@@ -145,16 +145,7 @@ static void run_all(struct task *tasks, size_t n)
 
 /* ---- telling ------------------------------------------------------------- */
 
-<<<<<<< HEAD
-static const char *files_word(int64_t n)
-{
-	return n == 1 ? "file" : "files";
-}
-
-static void tell_restored(const struct cm_mount *m, const char *scope)
-=======
 static void tell_restored(const struct cm_run_mount *m, const char *scope)
->>>>>>> refs/heads/cli
 {
 	const struct cm_snapshot_result *s = &m->restored;
 	char size[CM_SIZE_TEXT_SIZE], time[CM_DURATION_TEXT_SIZE];
@@ -168,19 +159,11 @@ static void tell_restored(const struct cm_run_mount *m, const char *scope)
 		cm_say("%s: nothing saved yet as %s/%s:%s", id, scope,
 		       m->option.name, m->option.tag);
 	else if (s->unchanged)
-<<<<<<< HEAD
-		cm_say("%s: already as %s:%s, %" PRId64 " %s (%s)", id, s->repo,
-		       m->option.tag, s->files, files_word(s->files), time);
-	else
-		cm_say("%s: restored %" PRId64 " %s, %s, in %s from %s:%s", id,
-		       s->files_written, files_word(s->files_written),
-=======
 		cm_say("%s: already as %s:%s, %s (%s)", id, s->repo,
 		       m->option.tag, cm_count(s->files, "file", files), time);
 	else
 		cm_say("%s: restored %s, %s, in %s from %s:%s", id,
 		       cm_count(s->files_written, "file", files),
->>>>>>> refs/heads/cli
 		       cm_size_format(s->bytes_written, size), time, s->repo,
 		       m->option.tag);
 }
@@ -198,13 +181,8 @@ static void tell_saved(const struct cm_run_mount *m)
 		cm_say("%s: unchanged, nothing to save (%s)", m->option.id,
 		       time);
 	else
-<<<<<<< HEAD
-		cm_say("%s: saved %" PRId64 " %s, %s, sending %s in %s%s",
-		       m->option.id, s->files, files_word(s->files),
-=======
 		cm_say("%s: saved %s, %s, sending %s in %s%s", m->option.id,
 		       cm_count(s->files, "file", files),
->>>>>>> refs/heads/cli
 		       cm_size_format(s->bytes, size),
 		       cm_size_format(s->sent, sent), time,
 		       s->merges > 0 ? ", merged with another builder's" : "");
