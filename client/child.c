@@ -82,6 +82,7 @@ static void become(char *const *argv)
 	for (size_t i = 0; taken && i < SIGNALS; i++)
 		sigaction(taken_signals[i], &old_actions[i], NULL);
 	signal(SIGPIPE, SIG_DFL);
+	signal(SIGXFSZ, SIG_DFL);
 	execvp(argv[0], argv);
 	status = errno == ENOENT ? CM_EXIT_NO_COMMAND : CM_EXIT_NOT_RUNNABLE;
 	cm_say("cannot run %s: %s", argv[0], strerror(errno));

@@ -33,7 +33,9 @@ int main(int argc, char **argv)
 	struct cm_cli cli = {0};
 	int r;
 
+	/* Both would end us where a failed write is only a failed write. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		return cm_cmd_version(&cli, 0, NULL);
 	r = dispatch(&cli, argc, argv);

@@ -1,9 +1,9 @@
 /*
  * manifest.c - parsing of OCI and Docker manifests.
  *
- * jansson bounds the nesting (JSON_PARSER_MAX_DEPTH) and the length is bounded
- * by CM_MANIFEST_MAX before it is asked, so a hostile body costs at most a
- * constant factor of its size.
+ * jansson bounds the nesting (JSON_PARSER_MAX_DEPTH); before it is asked, the
+ * length is bounded by CM_MANIFEST_MAX and the number of values by VALUES_MAX,
+ * for jansson spends up to 240 bytes on a value that two bytes can say.
  */
 #include <jansson.h>
 #include <string.h>
@@ -12,6 +12,9 @@
 #include <cachemount/protocol.h>
 
 CM_DEFINE_CLEANUP(json, json_t, json_decref);
+
+/* Six for each descriptor: the object, its three members and two more. */
+#define VALUES_MAX (6 * CM_MANIFEST_DESCRIPTORS_MAX)
 
 struct media_kind {
 	const char *media_type;
@@ -250,19 +253,51 @@ static int parse_root(struct cm_manifest *m, const json_t *root,
 	return parse_array(m, root, "layers", CM_REF_LAYER, err);
 }
 
+/*
+ * At least as many values as the text has, whether or not it is JSON: each but
+ * the first is behind a comma or a bracket, outside of strings. (A name in an
+ * object counts with its value.)
+ */
+static size_t count_values(const char *json, size_t len)
+{
+	bool in_string = false;
+	size_t n = 1;
+
+	for (size_t i = 0; i < len; i++) {
+		if (in_string && json[i] == '\\')
+			i++;
+		else if (json[i] == '"')
+			in_string = !in_string;
+		else if (!in_string)
+			n += json[i] == ',' || json[i] == '[' || json[i] == '{';
+	}
+	return n;
+}
+
+static int check_costs(const void *json, size_t len, struct cm_error *err)
+{
+	if (len > CM_MANIFEST_MAX)
+		return cm_error_set(err, CM_ERR_SIZE,
+				    "manifest has %zu bytes; at most %d are "
+				    "allowed",
+				    len, CM_MANIFEST_MAX);
+	if (count_values(json, len) > VALUES_MAX)
+		return cm_error_set(err, CM_ERR_SIZE,
+				    "manifest has more than %d values",
+				    VALUES_MAX);
+	return 0;
+}
+
 int cm_manifest_parse(const void *json, size_t len, const char *content_type,
 		      struct cm_manifest **ret, struct cm_error *err)
 {
 	cm_auto(manifest) struct cm_manifest *m = NULL;
 	cm_auto(json) json_t *root = NULL;
 	json_error_t why;
-	int r;
+	int r = check_costs(json, len, err);
 
-	if (len > CM_MANIFEST_MAX)
-		return cm_error_set(err, CM_ERR_SIZE,
-				    "manifest has %zu bytes; at most %d are "
-				    "allowed",
-				    len, CM_MANIFEST_MAX);
+	if (r < 0)
+		return r;
 	root = json_loadb(json, len, JSON_REJECT_DUPLICATES, &why);
 	if (!root)
 		return cm_error_set(err, CM_ERR_INVALID,

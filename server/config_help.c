@@ -45,14 +45,13 @@ static void put_help(FILE *out, const char *help)
 {
 	size_t len;
 
-	while (*help) {
-		len = strcspn(help, "\n");
-		fprintf(out, "%.*s\n", (int)len, help);
-		help += len;
+	for (; *help; help += len) {
 		if (*help == '\n') {
 			help++;
-			fprintf(out, "%*s", COLUMN, "");
+			fprintf(out, "\n%*s", COLUMN, "");
 		}
+		len = strcspn(help, "\n");
+		fprintf(out, "%.*s", (int)len, help);
 	}
 }
 
@@ -68,7 +67,8 @@ void cm_config_help(FILE *out)
 		fprintf(out, "%*s", used < COLUMN ? COLUMN - used : 1, "");
 		put_help(out, s->help);
 		if (s->initial)
-			fprintf(out, "%*s(%s)\n", COLUMN, "", s->initial);
+			fprintf(out, " (%s)", s->initial);
+		fputc('\n', out);
 	}
 	fputs(tail, out);
 }

@@ -42,30 +42,33 @@ static const struct cm_choice anonymous_words[] = {
 /* In the order of the help text. */
 const struct cm_setting cm_settings[] = {
 	{"data", CM_SETTING_TEXT, MEMBER(data), 0, 0, NULL, NULL, "DIR",
-	 "where everything is kept (root: /var/lib/cachemount,\n"
-	 "others: $XDG_DATA_HOME or ~/.local/share, /cachemount)"},
+	 "where everything is kept (/var/lib/cachemount for\n"
+	 "root, else cachemount in $XDG_DATA_HOME or\n"
+	 "~/.local/share)"},
 	{"listen", CM_SETTING_TEXT, MEMBER(listen), 0, 0, NULL,
 	 "127.0.0.1:8080", "ADDR:PORT",
-	 "address to serve, such as 0.0.0.0:8080 or [::1]:8080;\n"
-	 "port 0 picks a free one and prints it"},
+	 "address to serve, such as [::1]:8080; port 0\n"
+	 "picks a free one and prints it"},
 	{"token-file", CM_SETTING_TEXT, MEMBER(token_file), 0, 0, NULL, NULL,
-	 "FILE", "named tokens and what each may do; read again when changed"},
+	 "FILE",
+	 "named tokens and what each may do; read again\n"
+	 "when it changes"},
 	{"allow-anonymous", CM_SETTING_CHOICE, MEMBER(anonymous), 0, 0,
 	 anonymous_words, NULL, "pull|push",
-	 "what a client without a token may do; push includes pull"},
+	 "what a client without a token may do; push\n"
+	 "includes pull"},
 	{"workers", CM_SETTING_COUNT, MEMBER(workers), 1, 1024, NULL, "32", "N",
 	 "threads for requests that wait for the disk"},
 	{"max-connections", CM_SETTING_COUNT, MEMBER(max_connections), 16,
 	 1000000, NULL, "16384", "N", "connections open at once"},
 	{"lease", CM_SETTING_DURATION, MEMBER(lease_ms), SECOND, YEAR, NULL,
-	 "1h", "TIME", "how long a blob is kept once a client was told of it"},
+	 "1h", "TIME", "how long a blob stays once a client saw it"},
 	{"upload-ttl", CM_SETTING_DURATION, MEMBER(upload_ttl_ms), SECOND, YEAR,
 	 NULL, "24h", "TIME", "how long an idle upload can be resumed"},
 	{"drain-timeout", CM_SETTING_DURATION, MEMBER(drain_timeout_ms), 0,
-	 HOUR, NULL, "30s", "TIME",
-	 "how long transfers may go on after SIGTERM"},
+	 HOUR, NULL, "30s", "TIME", "how long transfers go on after SIGTERM"},
 	{"log-format", CM_SETTING_CHOICE, MEMBER(log_format), 0, 0, log_formats,
-	 "auto", "json|text", "default: text on a terminal, else json"},
+	 "auto", "FORMAT", "json, text; auto: text on a terminal"},
 	{"log-level", CM_SETTING_CHOICE, MEMBER(log_level), 0, 0, log_levels,
 	 "info", "LEVEL", "debug, info, warn or error"},
 	{"access-log", CM_SETTING_SWITCH, MEMBER(access_log), 0, 0, NULL, "on",

@@ -7,6 +7,7 @@
  * opening: workers first, since the engine must have no suspended connection
  * when it stops, the store last.
  */
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,6 +36,13 @@
 #define DRAIN_STEP_MS	50
 #define WORKERS_WAIT_MS 5000
 
+/*
+ * Blocks of this size and above go back to the system when they are freed.
+ * Otherwise the C library learns to keep larger ones, and a burst of transfers
+ * stays resident for good.
+ */
+#define MMAP_THRESHOLD (256 * 1024)
+
 struct cm_server {
 	const struct cm_config *config;
 	struct cm_address address;
@@ -57,6 +65,7 @@ static void take_signals(sigset_t *set)
 	sigaddset(set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error, no end */
 }
 
 /* What the anonymous may do: never more than somebody has said, or loopback. */
@@ -270,6 +279,7 @@ enum cm_exit cm_server_run(const struct cm_config *config, struct cm_error *err)
 	enum cm_exit code;
 	sigset_t signals;
 
+	mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
 	take_signals(&signals);
 	code = decide_anonymous(&s, err);
 	if (code == CM_EXIT_OK &&

@@ -1,5 +1,5 @@
 /*
- * blob.c - finding, reading, verifying and removing blobs.
+ * blob.c - finding, reading, mounting and removing blobs.
  */
 #include <errno.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 
 #include "store_private.h"
 
-#define VERIFY_PIECE   (256 << 10)
+#define SEEK_PIECE     (256 << 10)
 #define MOUNT_ASKS_MAX 64
 
 struct cm_blob {
@@ -40,15 +40,17 @@ static int find_leased(struct cm_store *s, struct cm_db *db, int64_t repo_id,
 
 	cm_lease_take(s->leases, repo_id, d, cm_monotonic_ms());
 	r = cm_blob_find(db, repo_id, d, row, err);
-	if (r <= 0 || row->refs > 0)
-		return r;
 	/*
 	 * Unnamed: the sweep may have looked at the leases before ours was
 	 * there. Once it is done, look again; the lease holds from here on.
 	 */
-	pthread_rwlock_rdlock(&s->sweep_lock);
-	r = cm_blob_find(db, repo_id, d, row, err);
-	pthread_rwlock_unlock(&s->sweep_lock);
+	if (r > 0 && row->refs == 0) {
+		pthread_rwlock_rdlock(&s->sweep_lock);
+		r = cm_blob_find(db, repo_id, d, row, err);
+		pthread_rwlock_unlock(&s->sweep_lock);
+	}
+	if (r <= 0)
+		cm_lease_drop(s->leases, repo_id, d);
 	return r;
 }
 
@@ -151,8 +153,8 @@ int cm_store_blob_open(struct cm_store *s, const char *repo,
 		return cm_error_nomem(err);
 	b->fd = -1;
 	r = find_and_load(s, repo, d, b, &why);
-	if (r == CM_ERR_CORRUPT && cm_store_condemn(s, &b->row, NULL) >= 0)
-		r = 0;
+	if (r == CM_ERR_CORRUPT && cm_store_condemn(s, d, NULL) == 0)
+		r = find_and_load(s, repo, d, b, &why);
 	if (r == 0)
 		return no_blob(repo, d, err);
 	if (r < 0) {
@@ -160,6 +162,30 @@ int cm_store_blob_open(struct cm_store *s, const char *repo,
 			*err = why;
 		return r;
 	}
+	*ret = cm_take_ptr(b);
+	return 0;
+}
+
+int cm_blob_open_any(struct cm_store *s, const struct cm_digest *d,
+		     struct cm_blob_row *ret_row, struct cm_blob **ret,
+		     struct cm_error *err)
+{
+	cm_auto(blob) struct cm_blob *b = calloc(1, sizeof(*b));
+	cm_auto(reader) struct cm_db *db = NULL;
+	int r = b ? cm_index_reader(s->index, &db, err) : cm_error_nomem(err);
+
+	if (r < 0)
+		return r;
+	b->fd = -1;
+	r = cm_blob_find_any(db, d, &b->row, err);
+	if (r == 0)
+		return cm_error_set(err, CM_ERR_NOT_FOUND,
+				    "the store has no such blob");
+	*ret_row = b->row;
+	if (r > 0)
+		r = load(s, db, b, err);
+	if (r < 0)
+		return r;
 	*ret = cm_take_ptr(b);
 	return 0;
 }
@@ -249,13 +275,13 @@ int cm_blob_seek(struct cm_blob *b, int64_t offset, struct cm_error *err)
 		b->offset = offset;
 		return 0;
 	}
-	buf = malloc(VERIFY_PIECE);
+	buf = malloc(SEEK_PIECE);
 	if (!buf)
 		return cm_error_nomem(err);
 	for (; left > 0; left -= n) {
-		n = cm_blob_read(
-			b, buf,
-			left < VERIFY_PIECE ? (size_t)left : VERIFY_PIECE, err);
+		n = cm_blob_read(b, buf,
+				 left < SEEK_PIECE ? (size_t)left : SEEK_PIECE,
+				 err);
 		if (n < 0)
 			return (int)n;
 	}
@@ -276,6 +302,7 @@ void cm_blob_close(struct cm_blob *b)
 /* ---- mounting ------------------------------------------------------------ */
 
 struct mount_job {
+	struct cm_leases *leases;
 	const char *to;
 	const char *from; /* NULL: `candidates` */
 	int64_t *candidates;
@@ -295,6 +322,10 @@ static int mount_from(struct cm_tx *tx, struct mount_job *j, int64_t from_id,
 	r = cm_repo_make(tx, j->to, &j->to_id, err);
 	if (r == 0)
 		r = cm_link_add(tx, j->to_id, j->digest, row.info.size, err);
+	/* Here, since no purge can come between the link and its lease. */
+	if (r == 0)
+		cm_lease_take(j->leases, j->to_id, j->digest,
+			      cm_monotonic_ms());
 	return r < 0 ? r : 1;
 }
 
@@ -348,6 +379,7 @@ int cm_store_blob_mount(struct cm_store *s, const char *from, const char *to,
 {
 	int64_t candidates[MOUNT_ASKS_MAX];
 	struct mount_job j = {
+		.leases = s->leases,
 		.to = to,
 		.from = from,
 		.candidates = candidates,
@@ -362,8 +394,6 @@ int cm_store_blob_mount(struct cm_store *s, const char *from, const char *to,
 		return no_blob(to, d, err);
 	if (r == 0)
 		r = cm_index_write(s->index, mount_tx, &j, err);
-	if (r == 0)
-		cm_lease_take(s->leases, j.to_id, d, cm_monotonic_ms());
 	return r;
 }
 
@@ -420,86 +450,5 @@ int cm_store_blob_delete(struct cm_store *s, const char *repo,
 	if (r < 0)
 		j.doomed.removed = false;
 	cm_doomed_finish(s, &j.doomed);
-	return r;
-}
-
-/* ---- verifying ----------------------------------------------------------- */
-
-static int forget_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
-{
-	const struct cm_digest *d = arg;
-
-	return cm_blob_forget(tx, d, err);
-}
-
-int cm_store_condemn(struct cm_store *s, const struct cm_blob_row *row,
-		     struct cm_error *err)
-{
-	struct cm_digest d = row->info.digest;
-	struct cm_inflight_entry held;
-	struct cm_blob_row now;
-	cm_auto(reader) struct cm_db *db = NULL;
-	int r = cm_index_reader(s->index, &db, err);
-
-	if (r < 0)
-		return r;
-	cm_inflight_enter(s->inflight, &held, &d);
-	/* Unless it has been replaced or removed while we looked. */
-	r = cm_blob_find_any(db, &d, &now, err);
-	if (r > 0 && now.inline_id == row->inline_id &&
-	    now.info.stored_size == row->info.stored_size) {
-		r = cm_index_write(s->index, forget_tx, &d, err);
-		if (r > 0 && row->inline_id == 0)
-			r = cm_bytes_quarantine(s->bytes, &d,
-						row->info.encoding, err);
-	}
-	cm_inflight_leave(s->inflight, &held);
-	return r < 0 ? r : 0;
-}
-
-/* Reads the content to the end: is it what the digest says? */
-static int check_content(struct cm_blob *b, struct cm_error *err)
-{
-	cm_autofree char *buf = malloc(VERIFY_PIECE);
-	cm_auto(hasher) struct cm_hasher *h = NULL;
-	struct cm_digest d;
-	ssize_t n;
-	int r = buf ? cm_hasher_new(&h, err) : cm_error_nomem(err);
-
-	while (r == 0) {
-		n = cm_blob_read(b, buf, VERIFY_PIECE, err);
-		if (n < 0)
-			return (int)n;
-		if (n == 0)
-			break;
-		r = cm_hasher_update(h, buf, (size_t)n, err);
-	}
-	if (r == 0)
-		r = cm_hasher_final(h, &d, err);
-	if (r == 0 && !cm_digest_equal(&d, &b->row.info.digest))
-		return cm_error_set(err, CM_ERR_CORRUPT,
-				    "the stored bytes are not what the digest "
-				    "says");
-	return r;
-}
-
-int cm_store_blob_verify(struct cm_store *s, const char *repo,
-			 const struct cm_digest *d, struct cm_error *err)
-{
-	cm_auto(blob) struct cm_blob *b = calloc(1, sizeof(*b));
-	int r;
-
-	if (!b)
-		return cm_error_nomem(err);
-	b->fd = -1;
-	r = find_and_load(s, repo, d, b, err);
-	if (r == 0)
-		return no_blob(repo, d, err);
-	if (r > 0)
-		r = check_content(b, err);
-	if (r == CM_ERR_CORRUPT) {
-		r = cm_store_condemn(s, &b->row, err);
-		return r < 0 ? r : CM_ERR_CORRUPT;
-	}
 	return r;
 }

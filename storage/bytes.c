@@ -313,18 +313,35 @@ static int sync_shard(struct cm_bytes *b, const char *name,
 	return 0;
 }
 
-int cm_bytes_publish(struct cm_bytes *b, struct cm_temp *t,
+/* A second name for the file; one that was left over makes room. */
+static int link_blob(struct cm_bytes *b, const struct cm_temp *t,
+		     const char *name)
+{
+	int r = linkat(b->uploads_fd, t->name, b->blobs_fd, name, 0);
+
+	if (r == 0 || errno != EEXIST)
+		return r;
+	if (unlinkat(b->blobs_fd, name, 0) < 0)
+		return -1;
+	return linkat(b->uploads_fd, t->name, b->blobs_fd, name, 0);
+}
+
+int cm_bytes_publish(struct cm_bytes *b, struct cm_temp *t, bool keep,
 		     const struct cm_digest *d, enum cm_encoding encoding,
 		     struct cm_error *err)
 {
 	char name[NAME_SIZE];
+	int r;
 
 	blob_name(d, encoding, name);
 	if (fsync(t->fd) < 0)
 		return cm_error_errno(err, "cannot sync a blob");
-	if (renameat(b->uploads_fd, t->name, b->blobs_fd, name) < 0)
+	r = keep ? link_blob(b, t, name)
+		 : renameat(b->uploads_fd, t->name, b->blobs_fd, name);
+	if (r < 0)
 		return cm_error_errno(err, "cannot publish a blob");
-	cm_bytes_temp_keep(t);
+	if (!keep)
+		cm_bytes_temp_keep(t);
 	return sync_shard(b, name, err);
 }
 
@@ -401,6 +418,45 @@ static int walk_next_shard(struct cm_bytes *b, struct cm_error *err)
 		return cm_error_errno(err, "cannot read a blob folder");
 	}
 	return 0;
+}
+
+/* 1 if some file has a blob's name, 0 if none, <0. Stops at the first. */
+static int any_blob(struct cm_bytes *b, struct cm_error *err)
+{
+	struct cm_bytes_file file;
+	struct dirent *e;
+	int r = 0;
+
+	for (int shard = 0; r == 0 && shard < 256; shard++) {
+		r = walk_next_shard(b, err);
+		while (r == 0 && (e = readdir(b->walk)))
+			r = parse_blob_name(e->d_name, &file);
+		if (b->walk)
+			closedir(b->walk);
+		b->walk = NULL;
+	}
+	return r;
+}
+
+int cm_bytes_check_index(struct cm_bytes *b, struct cm_error *err)
+{
+	cm_autofree char *path = NULL;
+	struct stat st = {.st_size = 0};
+	int r = cm_bytes_index_path(b, &path, err);
+
+	if (r < 0)
+		return r;
+	if (stat(path, &st) < 0 && errno != ENOENT)
+		return cm_error_errno(err, "cannot look at the index");
+	if (st.st_size > 0)
+		return 0;
+	r = any_blob(b, err);
+	if (r <= 0)
+		return r;
+	return cm_error_set(err, CM_ERR_CORRUPT,
+			    "the index is gone, but the folder holds blobs: "
+			    "put the index back, or remove blobs/ to start "
+			    "empty");
 }
 
 static bool settled(int dir_fd, const char *name)

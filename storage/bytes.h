@@ -33,6 +33,13 @@ void cm_bytes_close(struct cm_bytes *b);
 /* The path of a file of the index in the data folder; caller frees. */
 int cm_bytes_index_path(struct cm_bytes *b, char **ret, struct cm_error *err);
 
+/*
+ * Refuses (CM_ERR_CORRUPT) a folder that holds blobs and has no index, or an
+ * empty one: the sweep of a new index would take the blobs for left-overs.
+ * Looks at the blobs' folders only then.
+ */
+int cm_bytes_check_index(struct cm_bytes *b, struct cm_error *err);
+
 /* A file being written. Unlinked on release unless published or kept. */
 struct cm_temp {
 	int fd; /* -1: none */
@@ -73,10 +80,11 @@ ssize_t cm_bytes_read(int fd, void *buf, size_t len, int64_t offset,
 		      struct cm_error *err);
 
 /*
- * Syncs the file, gives it its blob's name, syncs the folder. The temp is
- * released. BLOCKING.
+ * Syncs the file, gives it its blob's name, syncs the folder. A file that lay
+ * under that name without a row goes. The temp is released, or, with `keep`,
+ * stays as it is: the file then has both names. BLOCKING.
  */
-int cm_bytes_publish(struct cm_bytes *b, struct cm_temp *t,
+int cm_bytes_publish(struct cm_bytes *b, struct cm_temp *t, bool keep,
 		     const struct cm_digest *d, enum cm_encoding encoding,
 		     struct cm_error *err);
 

@@ -104,6 +104,13 @@ int cm_blob_load_inline(struct cm_db *db, const struct cm_blob_row *row,
 int cm_blob_insert(struct cm_tx *tx, const struct cm_blob_info *info,
 		   const void *inline_data, struct cm_error *err);
 
+/*
+ * The row of a blob whose file is lost: says how its new bytes lie on disk. The
+ * links stay.
+ */
+int cm_blob_mend(struct cm_tx *tx, const struct cm_blob_info *info,
+		 const void *inline_data, struct cm_error *err);
+
 /* Links a blob that exists to a repository, or renews the link's time. */
 int cm_link_add(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
 		int64_t size, struct cm_error *err);

@@ -72,6 +72,44 @@ int cm_blob_load_inline(struct cm_db *db, const struct cm_blob_row *row,
 	return 0;
 }
 
+/* `*ret_id` is 0 without data. */
+static int insert_data(struct cm_tx *tx, const void *data, int64_t size,
+		       int64_t *ret_id, struct cm_error *err)
+{
+	int r;
+
+	*ret_id = 0;
+	if (!data)
+		return 0;
+	r = cm_db_run(tx->db, "INSERT INTO blob_data(data) VALUES(?)", err,
+		      CM_BLOB(data, (size_t)size));
+	if (r == 0)
+		*ret_id = sqlite3_last_insert_rowid(tx->db->handle);
+	return r;
+}
+
+int cm_blob_mend(struct cm_tx *tx, const struct cm_blob_info *info,
+		 const void *inline_data, struct cm_error *err)
+{
+	struct cm_blob_row old;
+	int64_t inline_id = 0;
+	int r = cm_blob_find_any(tx->db, &info->digest, &old, err);
+
+	if (r <= 0) /* gone meanwhile */
+		return r < 0 ? r : cm_blob_insert(tx, info, inline_data, err);
+	r = insert_data(tx, inline_data, info->stored_size, &inline_id, err);
+	if (r == 0)
+		r = cm_db_run(tx->db,
+			      "UPDATE blobs SET stored_size = ?, encoding = ?,"
+			      " inline_id = ? WHERE digest = ?",
+			      err, CM_INT(info->stored_size),
+			      CM_INT(info->encoding), CM_INT(inline_id),
+			      CM_DIGEST(&info->digest));
+	tx->totals[CM_TOTAL_STORED_BYTES] +=
+		info->stored_size - old.info.stored_size;
+	return r;
+}
+
 int cm_blob_insert(struct cm_tx *tx, const struct cm_blob_info *info,
 		   const void *inline_data, struct cm_error *err)
 {
@@ -81,14 +119,9 @@ int cm_blob_insert(struct cm_tx *tx, const struct cm_blob_info *info,
 
 	if (r != 0)
 		return r < 0 ? r : 0;
-	if (inline_data) {
-		r = cm_db_run(tx->db, "INSERT INTO blob_data(data) VALUES(?)",
-			      err,
-			      CM_BLOB(inline_data, (size_t)info->stored_size));
-		if (r < 0)
-			return r;
-		inline_id = sqlite3_last_insert_rowid(tx->db->handle);
-	}
+	r = insert_data(tx, inline_data, info->stored_size, &inline_id, err);
+	if (r < 0)
+		return r;
 	r = cm_db_run(tx->db, "INSERT INTO blobs VALUES(?, ?, ?, ?, ?, 0)", err,
 		      CM_DIGEST(&info->digest), CM_INT(info->size),
 		      CM_INT(info->stored_size), CM_INT(info->encoding),

@@ -8,13 +8,19 @@
 
 #include "lease.h"
 
-#define SHARDS	   64
-#define SLOTS	   4096 /* per shard: 256 Ki leases, 4 MiB in all */
-#define PROBES_MAX 32
+#define SHARDS	     64
+#define SLOTS	     4096 /* per shard: 256 Ki leases, 4 MiB in all */
+#define PROBES_MAX   32
+#define PROMISES_MAX 0xffff
 
+/*
+ * `promises` counts to whom the blob was promised since the lease began; a
+ * count that has reached its limit is not believed any more, only the time.
+ */
 struct lease {
 	uint64_t key; /* 0: free */
-	int64_t until_ms;
+	int64_t until_ms : 48;
+	uint64_t promises : 16;
 };
 
 struct shard {
@@ -97,6 +103,10 @@ void cm_lease_take(struct cm_leases *l, int64_t repo_id,
 	pthread_mutex_lock(&s->lock);
 	slot = find(s, key, now_ms);
 	if (slot) {
+		if (slot->key != key || slot->until_ms < now_ms)
+			slot->promises = 0;
+		if (slot->promises < PROMISES_MAX)
+			slot->promises++;
 		slot->key = key;
 		slot->until_ms = until;
 	}
@@ -116,7 +126,8 @@ void cm_lease_drop(struct cm_leases *l, int64_t repo_id,
 	pthread_mutex_lock(&s->lock);
 	slot = find(s, key, 0);
 	/* The key stays: others may have been placed behind it. */
-	if (slot && slot->key == key)
+	if (slot && slot->key == key && slot->promises > 0 &&
+	    slot->promises < PROMISES_MAX && --slot->promises == 0)
 		slot->until_ms = 0;
 	pthread_mutex_unlock(&s->lock);
 }

@@ -25,7 +25,10 @@ void cm_leases_free(struct cm_leases *l);
 void cm_lease_take(struct cm_leases *l, int64_t repo_id,
 		   const struct cm_digest *d, int64_t now_ms);
 
-/* Ends a promise that has been kept: the manifest is there. */
+/*
+ * Ends one promise, since it has been kept (the manifest is there), or was none
+ * (the blob is not). Promises to others hold: the lease ends with the last.
+ */
 void cm_lease_drop(struct cm_leases *l, int64_t repo_id,
 		   const struct cm_digest *d);
 

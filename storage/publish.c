@@ -12,10 +12,12 @@
 
 /* What the index transaction of a publish needs. */
 struct publish_job {
+	struct cm_leases *leases;
 	const char *repo;
 	const struct cm_candidate *candidate;
 	const void *inline_data;
 	bool exists; /* the blob was there: only link it */
+	bool broken; /* its row was there, its file is lost or cut */
 	int64_t repo_id;
 };
 
@@ -38,18 +40,39 @@ static int publish_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 	const struct cm_blob_info *info = &j->candidate->info;
 	int r = cm_repo_make(tx, j->repo, &j->repo_id, err);
 
-	if (r == 0 && !j->exists)
+	if (r == 0 && j->broken)
+		r = cm_blob_mend(tx, info, j->inline_data, err);
+	else if (r == 0 && !j->exists)
 		r = cm_blob_insert(tx, info, j->inline_data, err);
 	if (r == 0)
 		r = cm_link_add(tx, j->repo_id, &info->digest, info->size, err);
 	if (r == 0)
 		r = end_session(tx, j->candidate->session, err);
+	/* Here, since no purge can come between the link and its lease. */
+	if (r == 0)
+		cm_lease_take(j->leases, j->repo_id, &info->digest,
+			      cm_monotonic_ms());
 	return r;
 }
 
-/* Is the blob in the store already? Then how it lies there is in `info`. */
-static int find_existing(struct cm_store *s, struct cm_blob_info *info,
-			 bool *ret, struct cm_error *err)
+/* Is the file of the row there, and as long as the row says? */
+static bool file_whole(struct cm_store *s, const struct cm_blob_row *row)
+{
+	cm_autofd int fd = -1;
+	int64_t size = 0;
+
+	return row->inline_id != 0 ||
+	       (cm_bytes_open_blob(s->bytes, &row->info.digest,
+				   row->info.encoding, &fd, &size, NULL) == 0 &&
+		size == row->info.stored_size);
+}
+
+/*
+ * Is the blob in the store already? Then how it lies there is in `info`. One
+ * whose file is lost is mended with what has just been received.
+ */
+static int find_existing(struct cm_store *s, struct publish_job *j,
+			 struct cm_blob_info *info, struct cm_error *err)
 {
 	cm_auto(reader) struct cm_db *db = NULL;
 	struct cm_blob_row row;
@@ -57,45 +80,56 @@ static int find_existing(struct cm_store *s, struct cm_blob_info *info,
 
 	if (r == 0)
 		r = cm_blob_find_any(db, &info->digest, &row, err);
-	*ret = r > 0;
-	if (r > 0)
+	if (r <= 0)
+		return r;
+	j->exists = file_whole(s, &row);
+	j->broken = !j->exists;
+	if (j->exists)
 		*info = row.info;
-	return r < 0 ? r : 0;
+	return 0;
 }
 
-/* Compresses into a second file and lets that take the first one's place. */
+/* Compresses into a second file; what `c` says of the bytes follows. */
 static int compress(struct cm_store *s, struct cm_candidate *c,
-		    struct cm_error *err)
+		    struct cm_temp *small, struct cm_error *err)
 {
 	struct cm_source src = {.fd = c->temp->fd, .size = c->info.size};
-	struct cm_temp small = {.fd = -1};
 	int64_t size;
-	int r = cm_bytes_temp_new(s->bytes, &small, err);
+	int r = cm_bytes_temp_new(s->bytes, small, err);
 
 	if (r < 0)
 		return r;
-	r = cm_compress_file(&src, small.fd, &size, err);
+	r = cm_compress_file(&src, small->fd, &size, err);
 	if (r < 0) {
-		cm_bytes_temp_discard(s->bytes, &small);
+		cm_bytes_temp_discard(s->bytes, small);
 		return r;
 	}
-	cm_bytes_temp_discard(s->bytes, c->temp);
-	*c->temp = small;
 	c->info.encoding = CM_ENCODING_ZSTD;
 	c->info.stored_size = size;
 	return 0;
 }
 
+/*
+ * The file of a session keeps its name until the commit: whatever happens
+ * before, the session is still there with all that was acknowledged.
+ */
 static int place_file(struct cm_store *s, struct cm_candidate *c,
 		      struct cm_error *err)
 {
 	struct cm_source src = {.fd = c->temp->fd, .size = c->info.size};
+	struct cm_temp small = {.fd = -1};
+	int r;
 
 	/* Failing to compress is no reason to fail: the bytes are good. */
 	if (c->info.encoding == CM_ENCODING_IDENTITY && cm_compress_pays(&src))
-		compress(s, c, NULL);
-	return cm_bytes_publish(s->bytes, c->temp, &c->info.digest,
-				c->info.encoding, err);
+		compress(s, c, &small, NULL);
+	if (small.fd < 0)
+		return cm_bytes_publish(s->bytes, c->temp, c->session != NULL,
+					&c->info.digest, c->info.encoding, err);
+	r = cm_bytes_publish(s->bytes, &small, false, &c->info.digest,
+			     c->info.encoding, err);
+	cm_bytes_temp_discard(s->bytes, &small);
+	return r;
 }
 
 /* Spills inline-sized bytes that came in a file, to keep inside the index. */
@@ -124,7 +158,7 @@ static int publish_held(struct cm_store *s, struct publish_job *j,
 {
 	cm_autofree void *loaded = NULL;
 	bool in_file = false;
-	int r = find_existing(s, &c->info, &j->exists, err);
+	int r = find_existing(s, j, &c->info, err);
 
 	if (r == 0 && !j->exists) {
 		if (c->memory) {
@@ -140,7 +174,7 @@ static int publish_held(struct cm_store *s, struct publish_job *j,
 	if (r == 0)
 		r = cm_index_write(s->index, publish_tx, j, err);
 	/* Without its row the file is nobody's. */
-	if (r < 0 && in_file)
+	if (r < 0 && in_file && !j->broken)
 		cm_bytes_remove(s->bytes, &c->info.digest, c->info.encoding,
 				NULL);
 	return r;
@@ -149,15 +183,16 @@ static int publish_held(struct cm_store *s, struct publish_job *j,
 int cm_store_publish(struct cm_store *s, const char *repo,
 		     struct cm_candidate *candidate, struct cm_error *err)
 {
-	struct publish_job j = {.repo = repo, .candidate = candidate};
+	struct publish_job j = {
+		.leases = s->leases,
+		.repo = repo,
+		.candidate = candidate,
+	};
 	struct cm_inflight_entry held;
 	int r;
 
 	cm_inflight_enter(s->inflight, &held, &candidate->info.digest);
 	r = publish_held(s, &j, candidate, err);
-	if (r == 0)
-		cm_lease_take(s->leases, j.repo_id, &candidate->info.digest,
-			      cm_monotonic_ms());
 	cm_inflight_leave(s->inflight, &held);
 	return r;
 }

@@ -72,7 +72,9 @@ static int closed_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 
 /*
  * Leases live in memory. What an earlier run promised is kept by holding
- * everything for as long as its last lease may last.
+ * everything for as long as its last lease may last. On a full disk that this
+ * run is open can't be written down: it can serve, and purge, all the same;
+ * cm_store_check_writable() writes it later.
  */
 static int restore_leases(struct cm_store *s, struct cm_error *err)
 {
@@ -80,7 +82,9 @@ static int restore_leases(struct cm_store *s, struct cm_error *err)
 	int64_t hold_ms;
 	int r = cm_index_write(s->index, opened_tx, &j, err);
 
-	if (r < 0)
+	if (r == CM_ERR_NO_SPACE)
+		j.clean = false;
+	else if (r < 0)
 		return r;
 	hold_ms = j.clean ? j.until_ms - cm_now_ms() : s->options.lease_ms;
 	if (hold_ms > s->options.lease_ms)
@@ -110,6 +114,8 @@ static int open_parts(struct cm_store *s, struct cm_error *err)
 
 	if (r == 0)
 		r = cm_bytes_index_path(s->bytes, &path, err);
+	if (r == 0)
+		r = cm_bytes_check_index(s->bytes, err);
 	if (r == 0)
 		r = cm_index_open(path, &s->index, err);
 	if (r < 0 && path)
@@ -193,8 +199,10 @@ void cm_store_close(struct cm_store *s)
 
 static int touch_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 {
+	int r = write_state(tx, "checked_ms", tx->now_ms, err);
+
 	(void)arg;
-	return write_state(tx, "checked_ms", tx->now_ms, err);
+	return r == 0 ? write_state(tx, "closed_cleanly", 0, err) : r;
 }
 
 int cm_store_check_writable(struct cm_store *s, struct cm_error *err)

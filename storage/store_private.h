@@ -67,8 +67,21 @@ struct cm_doomed {
 
 void cm_doomed_finish(struct cm_store *s, struct cm_doomed *doomed);
 
-/* Moves a damaged blob away and forgets it. */
-int cm_store_condemn(struct cm_store *s, const struct cm_blob_row *row,
+/*
+ * Opens a blob whoever has it. `*ret_row` is filled though its bytes be lost
+ * or of the wrong length (CM_ERR_CORRUPT).
+ */
+int cm_blob_open_any(struct cm_store *s, const struct cm_digest *d,
+		     struct cm_blob_row *ret_row, struct cm_blob **ret,
+		     struct cm_error *err);
+
+/* ---- verify.c ---------------------------------------------------------- */
+
+/*
+ * BLOCKING. Looks again at a blob that was found damaged: if it still is, its
+ * bytes move to quarantine, and it is forgotten everywhere.
+ */
+int cm_store_condemn(struct cm_store *s, const struct cm_digest *d,
 		     struct cm_error *err);
 
 /* ---- publish.c --------------------------------------------------------- */

@@ -382,29 +382,26 @@ static struct cm_source source_of(const struct cm_upload *u)
 	};
 }
 
-/* Has the frame decoded to a second file, which replaces the first. */
+/* Has the frame decoded to a second file, which is published instead. */
 static int keep_decoded(struct cm_upload *u, struct cm_frame *frame,
-			struct cm_error *err)
+			struct cm_temp *plain, struct cm_error *err)
 {
 	struct cm_source src = source_of(u);
-	struct cm_temp plain = {.fd = -1};
-	int r = cm_bytes_temp_new(u->store->bytes, &plain, err);
+	int r = cm_bytes_temp_new(u->store->bytes, plain, err);
 
 	if (r == 0)
-		r = cm_frame_check(&src, plain.fd, frame, err);
-	if (r < 0) {
-		cm_bytes_temp_discard(u->store->bytes, &plain);
-		return r;
-	}
-	cm_bytes_temp_discard(u->store->bytes, &u->temp);
-	u->temp = plain;
-	u->encoding = CM_ENCODING_IDENTITY;
-	return 0;
+		r = cm_frame_check(&src, plain->fd, frame, err);
+	if (r < 0)
+		cm_bytes_temp_discard(u->store->bytes, plain);
+	return r;
 }
 
-/* What the bytes are: their digest and both sizes. */
-static int examine(struct cm_upload *u, struct cm_blob_info *ret,
-		   struct cm_error *err)
+/*
+ * What the bytes are: their digest and both sizes. A frame that is not worth
+ * keeping is decoded into `plain`.
+ */
+static int examine(struct cm_upload *u, struct cm_temp *plain,
+		   struct cm_blob_info *ret, struct cm_error *err)
 {
 	struct cm_source src = source_of(u);
 	struct cm_frame frame;
@@ -417,14 +414,13 @@ static int examine(struct cm_upload *u, struct cm_blob_info *ret,
 	}
 	r = cm_frame_check(&src, -1, &frame, err);
 	if (r == 0 && !frame.keep)
-		r = keep_decoded(u, &frame, err);
+		r = keep_decoded(u, &frame, plain, err);
 	if (r < 0)
 		return r;
 	ret->digest = frame.digest;
 	ret->size = frame.size;
-	ret->encoding = u->encoding;
-	ret->stored_size =
-		u->encoding == CM_ENCODING_ZSTD ? u->offset : frame.size;
+	ret->encoding = frame.keep ? CM_ENCODING_ZSTD : CM_ENCODING_IDENTITY;
+	ret->stored_size = frame.keep ? u->offset : frame.size;
 	return 0;
 }
 
@@ -466,31 +462,34 @@ static int check_digest(const struct cm_digest *expected,
 			    cm_digest_format(expected, want_text));
 }
 
+static int commit(struct cm_upload *u, struct cm_candidate *c,
+		  const struct cm_digest *expected, struct cm_error *err)
+{
+	struct cm_temp plain = {.fd = -1};
+	int r = examine(u, &plain, &c->info, err);
+
+	if (r == 0)
+		r = check_digest(expected, &c->info.digest, err);
+	if (r == CM_ERR_DIGEST || r == CM_ERR_INVALID || r == CM_ERR_SIZE)
+		refuse(u);
+	c->temp = plain.fd >= 0 ? &plain : &u->temp;
+	c->memory = c->temp->fd < 0 ? u->buffer : NULL;
+	if (r == 0)
+		r = cm_store_publish(u->store, u->repo, c, err);
+	cm_bytes_temp_discard(u->store->bytes, &plain);
+	return r;
+}
+
 int cm_upload_commit(struct cm_upload *u, const struct cm_digest *expected,
 		     struct cm_blob_info *ret, struct cm_error *err)
 {
-	struct cm_candidate c = {
-		.temp = &u->temp,
-		.session = u->id[0] ? u->id : NULL,
-	};
-	bool decided;
-	int r;
+	struct cm_candidate c = {.session = u->id[0] ? u->id : NULL};
+	int r = commit(u, &c, expected, err);
 
-	r = examine(u, &c.info, err);
-	if (r == 0)
-		r = check_digest(expected, &c.info.digest, err);
-	decided = r == CM_ERR_DIGEST || r == CM_ERR_INVALID || r == CM_ERR_SIZE;
-	if (decided)
-		refuse(u);
-	/* examine() has used the hash up, so there is no way back. */
+	/* The hash has been used up: who tries again computes it again. */
+	cm_hasher_free(cm_take_ptr(u->hasher));
 	if (r < 0)
 		return r;
-	c.memory = u->temp.fd < 0 ? u->buffer : NULL;
-	r = cm_store_publish(u->store, u->repo, &c, err);
-	if (r < 0) {
-		cm_hasher_free(cm_take_ptr(u->hasher));
-		return r;
-	}
 	u->ended = true;
 	if (u->id[0])
 		cm_bytes_session_remove(u->store->bytes, u->id, NULL);

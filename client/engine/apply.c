@@ -13,12 +13,12 @@
 #include "apply.h"
 #include "fetch.h"
 #include "metadata.h"
-#include "mount.h"
+#include "root.h"
 #include "writer.h"
 
 struct apply {
 	struct cm_job *job;
-	struct cm_mount *mount;
+	struct cm_root *mount;
 	const char *repo;
 	const struct cm_tree *theirs;
 	const struct cm_plan *plan;
@@ -122,17 +122,6 @@ static int open_up_touched(struct apply *a, struct cm_error *err)
 	return r;
 }
 
-static int make_dirs(struct apply *a, struct cm_error *err)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < a->plan->rows->len; i++)
-		if (a->plan->steps[i].action == CM_DO_WRITE &&
-		    is_theirs_dir(a, i))
-			r = cm_writer_mkdir(&a->writer, theirs_of(a, i), err);
-	return r;
-}
-
 /* A directory that is not theirs to set gets back what it had. */
 static int put_back(struct apply *a, size_t i, struct cm_error *err)
 {
@@ -155,26 +144,57 @@ static int put_back(struct apply *a, size_t i, struct cm_error *err)
 	return 0;
 }
 
-/* Backwards, so that a directory is done when all in it is. */
+static int finish_dir(struct apply *a, size_t i, struct cm_error *err)
+{
+	const struct cm_step *step = &a->plan->steps[i];
+	bool made = step->action == CM_DO_WRITE;
+
+	if (step->action == CM_DO_REMOVE)
+		return 0;
+	if (!is_theirs_dir(a, i))
+		return step->touched && step->disk && !step->early
+			       ? put_back(a, i, err)
+			       : 0;
+	if (step->action == CM_DO_NOTHING && !step->touched)
+		return 0;
+	return cm_writer_metadata(&a->writer, theirs_of(a, i), made,
+				  id_of(a, i), err);
+}
+
+/*
+ * Backwards, so that a directory is done when all in it is. All of them, also
+ * after a failure: they may have been opened up.
+ */
 static int finish_dirs(struct apply *a, struct cm_error *err)
 {
-	int r = 0;
+	struct cm_error ignored;
+	int first = 0, r;
 
-	for (size_t i = a->plan->rows->len; r == 0 && i-- > 0;) {
-		const struct cm_step *step = &a->plan->steps[i];
-
-		if (step->action == CM_DO_REMOVE)
-			continue;
-		if (is_theirs_dir(a, i)) {
-			if (step->action != CM_DO_NOTHING || step->touched)
-				r = cm_writer_metadata(&a->writer,
-						       theirs_of(a, i),
-						       id_of(a, i), err);
-		} else if (step->touched && step->disk && !step->early) {
-			r = put_back(a, i, err);
-		}
+	for (size_t i = a->plan->rows->len; i-- > 0;) {
+		r = finish_dir(a, i, first < 0 ? &ignored : err);
+		if (first == 0)
+			first = r;
 	}
-	return r;
+	return first;
+}
+
+/* After a failure: the directories made for files that never came. */
+static void remove_empty_dirs(struct apply *a)
+{
+	const char *name;
+	int parent;
+
+	for (size_t i = a->plan->rows->len; i-- > 0;) {
+		const struct cm_entry *e = theirs_of(a, i);
+
+		if (a->plan->steps[i].action != CM_DO_WRITE ||
+		    !is_theirs_dir(a, i))
+			continue;
+		parent = cm_dir_cache_parent(&a->writer.dirs, e->path,
+					     e->path_len, &name);
+		if (parent >= 0)
+			unlinkat(parent, name, AT_REMOVEDIR);
+	}
 }
 
 /* ---- everything else --------------------------------------------------- */
@@ -200,7 +220,8 @@ static int make_small(struct apply *a, size_t i, struct cm_error *err)
 	if (e->type == CM_ENTRY_DIR)
 		return 0;
 	if (action == CM_DO_META)
-		return cm_writer_metadata(&a->writer, e, id_of(a, i), err);
+		return cm_writer_metadata(&a->writer, e, false, id_of(a, i),
+					  err);
 	if (action != CM_DO_WRITE)
 		return 0;
 	if (e->type != CM_ENTRY_FILE)
@@ -269,22 +290,21 @@ static int apply(struct apply *a, struct cm_error *err)
 	if (r == 0)
 		r = remove_rows(a, true, err);
 	if (r == 0)
-		r = make_dirs(a, err);
-	if (r == 0)
-		r = cm_fetch_files(a->job, a->mount, a->tmp, a->repo, a->theirs,
+		r = cm_fetch_files(a->job, &a->writer, a->repo, a->theirs,
 				   a->plan, a->ids, err);
 	if (r == 0)
 		r = make_rest(a, err);
 	if (r == 0)
 		r = remove_rows(a, false, err);
-	/* Also after a failure: they may have been opened up. */
+	if (r < 0)
+		remove_empty_dirs(a);
 	dirs = finish_dirs(a, r == 0 ? err : &ignored);
 	if (r == 0)
 		r = dirs;
 	return r == 0 ? look_at_links(a, err) : r;
 }
 
-int cm_apply_plan(struct cm_job *j, struct cm_mount *m, const char *repo,
+int cm_apply_plan(struct cm_job *j, struct cm_root *m, const char *repo,
 		  const struct cm_tree *theirs, const struct cm_plan *plan,
 		  struct cm_disk_id *ids, struct cm_error *err)
 {
@@ -295,7 +315,7 @@ int cm_apply_plan(struct cm_job *j, struct cm_mount *m, const char *repo,
 			  .plan = plan,
 			  .ids = ids,
 			  .tmp = -1};
-	int r = cm_mount_fresh_tmp(m, &a.tmp, err);
+	int r = cm_root_fresh_tmp(m, &a.tmp, err);
 
 	if (r < 0)
 		return r;
@@ -304,6 +324,6 @@ int cm_apply_plan(struct cm_job *j, struct cm_mount *m, const char *repo,
 		r = apply(&a, err);
 	cm_writer_release(&a.writer);
 	close(a.tmp);
-	cm_mount_remove_tmp(m);
+	cm_root_remove_tmp(m);
 	return r;
 }

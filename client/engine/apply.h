@@ -11,7 +11,7 @@
 #include "scan.h"
 #include "tree.h"
 
-struct cm_mount;
+struct cm_root;
 
 /*
  * Does what the plan says, with chunks from `repo`. `ids`, one for each entry
@@ -19,7 +19,7 @@ struct cm_mount;
  * is half written and directories have modes one can live with, but the tree
  * may be in between.
  */
-int cm_apply_plan(struct cm_job *j, struct cm_mount *m, const char *repo,
+int cm_apply_plan(struct cm_job *j, struct cm_root *m, const char *repo,
 		  const struct cm_tree *theirs, const struct cm_plan *plan,
 		  struct cm_disk_id *ids, struct cm_error *err);
 

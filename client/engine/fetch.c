@@ -1,11 +1,16 @@
 /*
  * fetch.c - fetch a chunk, verify it, write the files that lie in it.
  *
- * Each worker has its connection, its buffer and its writer. Locks: `lock`
- * covers which job is next, the error, and the temporary and the part count
- * of a long file; the job's own lock covers the result.
+ * Each worker has its connection, its buffer and its writer. While the others
+ * begin, the calling thread makes the directories, in tree order; a file that
+ * is complete waits for its own to be there. Then that thread is a worker too.
+ *
+ * Locks: `lock` covers which job is next, the error, how far the directories
+ * are, and the temporary and the part count of a long file; the job's own lock
+ * covers the result.
  */
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "fetch.h"
@@ -14,13 +19,16 @@
 
 struct fetch {
 	struct cm_job *job;
-	const struct cm_mount *mount;
+	const struct cm_root *mount;
 	int tmp;
 	const char *repo;
 	const struct cm_tree *t;
+	const struct cm_plan *plan;
 	struct cm_disk_id *ids;
 	struct cm_fetch_jobs jobs;
 	pthread_mutex_t lock;
+	pthread_cond_t dirs_made;
+	uint32_t dirs_up_to; /* entries before this have their directory */
 	size_t next;
 	unsigned started;
 	int status;
@@ -41,6 +49,7 @@ static void fail(struct fetch *f, int status, const struct cm_error *err)
 		f->status = status;
 		f->err = *err;
 	}
+	pthread_cond_broadcast(&f->dirs_made);
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -72,9 +81,26 @@ static int fetch_chunk(struct worker *w, uint32_t number, struct cm_error *err)
 	return 0;
 }
 
+/* Waits until the entry's directory is there; false if it won't be. */
+static bool wait_for_dir(struct fetch *f, uint32_t index)
+{
+	bool there;
+
+	pthread_mutex_lock(&f->lock);
+	while (f->dirs_up_to <= index && f->status == 0)
+		pthread_cond_wait(&f->dirs_made, &f->lock);
+	there = f->dirs_up_to > index;
+	pthread_mutex_unlock(&f->lock);
+	return there;
+}
+
 static int commit(struct worker *w, struct cm_temp *temp, uint32_t index,
 		  struct cm_error *err)
 {
+	if (!wait_for_dir(w->f, index)) {
+		cm_temp_drop(temp);
+		return cm_error_set(err, CM_ERR_CANCELLED, "given up");
+	}
 	return cm_writer_commit(&w->writer, temp, &w->f->t->entries[index],
 				&w->f->ids[index], err);
 }
@@ -214,40 +240,76 @@ static void *work(void *arg)
 	return NULL;
 }
 
+/* Tells the workers how far the directories are. */
+static void dirs_are_made(struct fetch *f, uint32_t up_to)
+{
+	pthread_mutex_lock(&f->lock);
+	f->dirs_up_to = up_to;
+	pthread_cond_broadcast(&f->dirs_made);
+	pthread_mutex_unlock(&f->lock);
+}
+
+/* In tree order, so each one's parent comes before it. */
+static int make_dirs(struct fetch *f, struct cm_writer *w, struct cm_error *err)
+{
+	const struct cm_plan *plan = f->plan;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->rows->len; i++) {
+		const struct cm_entry *e = plan->rows->rows[i].theirs;
+
+		if (plan->steps[i].action != CM_DO_WRITE ||
+		    e->type != CM_ENTRY_DIR)
+			continue;
+		dirs_are_made(f, (uint32_t)(e - f->t->entries));
+		r = cm_writer_mkdir(w, e, err);
+	}
+	if (r == 0)
+		dirs_are_made(f, UINT32_MAX);
+	return r;
+}
+
 /* Runs as many workers as there are jobs for, this thread being one. */
-static void run_workers(struct fetch *f)
+static void run_workers(struct fetch *f, struct cm_writer *w)
 {
 	pthread_t threads[64];
 	unsigned n = 0, max = f->job->threads;
+	struct cm_error err = {0};
+	int r;
 
 	if (max > f->jobs.len)
 		max = (unsigned)f->jobs.len;
 	while (n + 1 < max && n < 64 &&
 	       pthread_create(&threads[n], NULL, work, f) == 0)
 		n++;
-	work(f);
+	r = make_dirs(f, w, &err);
+	if (r < 0)
+		fail(f, r, &err);
+	else if (max > 0)
+		work(f);
 	while (n-- > 0)
 		pthread_join(threads[n], NULL);
 }
 
-int cm_fetch_files(struct cm_job *j, const struct cm_mount *m, int tmp,
-		   const char *repo, const struct cm_tree *theirs,
-		   const struct cm_plan *plan, struct cm_disk_id *ids,
-		   struct cm_error *err)
+int cm_fetch_files(struct cm_job *j, struct cm_writer *w, const char *repo,
+		   const struct cm_tree *theirs, const struct cm_plan *plan,
+		   struct cm_disk_id *ids, struct cm_error *err)
 {
 	struct fetch f = {.job = j,
-			  .mount = m,
-			  .tmp = tmp,
+			  .mount = w->mount,
+			  .tmp = w->tmp,
 			  .repo = repo,
 			  .t = theirs,
+			  .plan = plan,
 			  .ids = ids,
-			  .lock = PTHREAD_MUTEX_INITIALIZER};
+			  .lock = PTHREAD_MUTEX_INITIALIZER,
+			  .dirs_made = PTHREAD_COND_INITIALIZER};
 	int r;
 
 	cm_job_expect(j, plan->files, plan->bytes);
 	r = cm_fetch_jobs_make(theirs, plan, &f.jobs, err);
-	if (r == 0 && f.jobs.len > 0) {
-		run_workers(&f);
+	if (r == 0) {
+		run_workers(&f, w);
 		r = f.status;
 		if (r < 0)
 			*err = f.err;

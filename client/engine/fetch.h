@@ -11,18 +11,17 @@
 #include "plan.h"
 #include "scan.h"
 #include "tree.h"
-
-struct cm_mount;
+#include "writer.h"
 
 /*
- * Writes every file that the plan writes and that has bytes in the chunks,
- * which are fetched from `repo` by the digests that `theirs` names, and
- * verified before a byte is written. `ids` has one place for each entry of
- * `theirs`; those of files written are filled in. `tmp` is .cachectl/tmp.
+ * Makes the directories that the plan makes, and writes every file that it
+ * writes and that has bytes in the chunks. Those are fetched from `repo` by the
+ * digests that `theirs` names, and verified before a byte is written. `ids` has
+ * one place for each entry of `theirs`; those of files written are filled in.
+ * `w` is the calling thread's writer; the workers make their own beside it.
  */
-int cm_fetch_files(struct cm_job *j, const struct cm_mount *m, int tmp,
-		   const char *repo, const struct cm_tree *theirs,
-		   const struct cm_plan *plan, struct cm_disk_id *ids,
-		   struct cm_error *err);
+int cm_fetch_files(struct cm_job *j, struct cm_writer *w, const char *repo,
+		   const struct cm_tree *theirs, const struct cm_plan *plan,
+		   struct cm_disk_id *ids, struct cm_error *err);
 
 #endif

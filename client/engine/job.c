@@ -10,7 +10,7 @@
 
 #define WARNINGS_MAX	20
 #define TELL_EVERY_MS	100
-#define THREADS_MIN	2
+#define THREADS_MIN	4 /* also on few cores: a network has delays */
 #define THREADS_MAX	8
 #define THREADS_ASKED	64 /* the most that a caller gets */
 #define DEFAULT_BYTES	(1LL << 40)

@@ -33,7 +33,11 @@ void cm_job_init(struct cm_job *j, const char *verb,
 		 const struct cm_snapshot_options *o,
 		 struct cm_snapshot_result *result);
 
-/* Writes time and traffic to the result, and how many warnings went untold. */
+/*
+ * Writes time and traffic to the result, and tells how many warnings went
+ * untold. Traffic is the remote's since the job's start: jobs that run at once
+ * on one remote count each other's.
+ */
 void cm_job_finish(struct cm_job *j);
 
 /* One line about something left out or odd; after twenty only counted. */

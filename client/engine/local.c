@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "local.h"
-#include "mount.h"
+#include "root.h"
 
 struct diff {
 	struct cm_job *job;
@@ -99,7 +99,7 @@ static int look_closer(struct diff *d, const struct cm_scan_entry *s,
 	if (e->type == CM_ENTRY_SYMLINK && read_target(d, s, &x) < 0)
 		return -1;
 	if (e->type == CM_ENTRY_DIR && !s->unreadable) {
-		fd = cm_mount_open_dir(d->dirs.mount, s->path, s->path_len);
+		fd = cm_root_open_dir(d->dirs.mount, s->path, s->path_len);
 		if (fd >= 0 && cm_read_xattrs(fd, &d->t->arena, &x.xattrs,
 					      &x.xattrs_len, NULL) < 0)
 			return -1;
@@ -243,17 +243,6 @@ static int compare_links(const void *a, const void *b)
 	return (x->entry > y->entry) - (x->entry < y->entry);
 }
 
-/* The highest group number of the entries that were kept. */
-static uint32_t last_group(const struct cm_tree *t)
-{
-	uint32_t last = 0;
-
-	for (size_t i = 0; i < t->len; i++)
-		if (t->entries[i].hlink > last)
-			last = t->entries[i].hlink;
-	return last;
-}
-
 /*
  * Gives one group to the changed files that are one inode. All names of an
  * inode share its ctime, so they are changed or kept together, and a kept one
@@ -276,7 +265,7 @@ static int group_links(struct diff *d)
 				(struct link){d->scan->entries[scan].id.ino, i};
 	}
 	qsort(links, n, sizeof(*links), compare_links);
-	d->group = last_group(d->t);
+	d->group = cm_tree_last_group(d->t);
 	for (size_t i = 1; i < n; i++) {
 		struct cm_entry *before = &d->t->entries[links[i - 1].entry];
 
@@ -321,7 +310,7 @@ static int prepare(struct diff *d)
 		       : cm_error_nomem(d->err);
 }
 
-int cm_local_diff(struct cm_job *j, const struct cm_mount *m,
+int cm_local_diff(struct cm_job *j, const struct cm_root *m,
 		  const struct cm_state *base, const struct cm_scan *scan,
 		  bool deep, struct cm_local **ret, struct cm_error *err)
 {

@@ -15,7 +15,7 @@
 #include "scan.h"
 #include "state.h"
 
-struct cm_mount;
+struct cm_root;
 
 #define CM_NO_INDEX UINT32_MAX
 
@@ -41,7 +41,7 @@ struct cm_local {
  * files are marked CM_ENTRY_UNREAD. Without, everything changed is. Caller
  * frees with cm_local_free().
  */
-int cm_local_diff(struct cm_job *j, const struct cm_mount *m,
+int cm_local_diff(struct cm_job *j, const struct cm_root *m,
 		  const struct cm_state *base, const struct cm_scan *scan,
 		  bool deep, struct cm_local **ret, struct cm_error *err);
 void cm_local_free(struct cm_local *l);

@@ -46,8 +46,9 @@ static enum cm_pick decide_union(const struct merge *m,
 	const struct cm_entry *o =
 		row->ours && !is_ghost(row->ours) ? row->ours : NULL;
 	bool ours_changed = o && (!b || (o->flags & CM_ENTRY_CHANGED));
-	bool theirs_changed =
-		t && (!b || !same_entry(m->base, b, m->theirs, t));
+	/* By metadata alone: that a file has been put into another chunk is no
+	 * change that a deletion would have to give way to. */
+	bool theirs_changed = t && (!b || !cm_entry_same_metadata(b, t));
 
 	if (!o && !t)
 		return CM_PICK_NONE;

@@ -116,7 +116,9 @@ int cm_set_metadata(struct cm_writer *w, int fd, const struct cm_entry *e,
 
 	if (e->extra || !fresh)
 		r = cm_set_xattrs(w, fd, e, fresh, err);
-	if (r == 0 && (!fresh || e->uid != w->uid || e->gid != w->gid))
+	/* A directory may have got its parent's group. */
+	if (r == 0 && (!fresh || e->type == CM_ENTRY_DIR || e->uid != w->uid ||
+		       e->gid != w->gid))
 		r = cm_set_owner(w, fd, "", AT_EMPTY_PATH, e, err);
 	if (r < 0)
 		return r;

@@ -11,7 +11,7 @@
 #include "scan.h"
 #include "state.h"
 
-struct cm_mount;
+struct cm_root;
 
 /*
  * Reads every file of `l` that is CM_ENTRY_UNREAD, once for each hard-link
@@ -20,7 +20,7 @@ struct cm_mount;
  * that changed while it was read, twice, or that cannot be read is left out
  * with a warning: the base's version stays in its place, if there is one.
  */
-int cm_pack(struct cm_job *j, const struct cm_mount *m,
+int cm_pack(struct cm_job *j, const struct cm_root *m,
 	    const struct cm_state *base, const struct cm_scan *scan,
 	    struct cm_local *l, struct cm_error *err);
 

@@ -3,8 +3,8 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#include "mount.h"
 #include "plan.h"
+#include "root.h"
 
 #define BLOCK 4096
 
@@ -125,12 +125,10 @@ static int plan_links(const struct planner *p, struct cm_error *err)
 {
 	const struct cm_merge_rows *rows = p->plan->rows;
 	cm_autofree uint32_t *carriers = NULL;
-	uint32_t last = 0, group;
+	uint32_t group;
 
-	for (size_t i = 0; i < p->theirs->len; i++)
-		if (p->theirs->entries[i].hlink > last)
-			last = p->theirs->entries[i].hlink;
-	carriers = calloc((size_t)last + 1, sizeof(*carriers));
+	carriers = calloc((size_t)cm_tree_last_group(p->theirs) + 1,
+			  sizeof(*carriers));
 	if (!carriers)
 		return cm_error_nomem(err);
 	for (size_t i = 0; i < rows->len; i++) {
@@ -240,27 +238,29 @@ void cm_plan_free(struct cm_plan *p)
 	free(p);
 }
 
-int cm_plan_check_space(const struct cm_plan *p, const struct cm_mount *m,
+int cm_plan_check_space(const struct cm_plan *p, const struct cm_root *m,
 			struct cm_error *err)
 {
 	struct statvfs fs;
 	int64_t room;
 
-	if (fstatvfs(m->root, &fs) < 0)
-		return 0; /* the writes themselves will tell */
+	/* If it can't be asked, the writes themselves will tell. */
+	if (fstatvfs(m->dir, &fs) < 0 || fs.f_frsize == 0)
+		return 0;
 	room = (int64_t)(fs.f_bavail > INT64_MAX / fs.f_frsize
 				 ? INT64_MAX
 				 : fs.f_bavail * fs.f_frsize);
 	if (p->blocks > room)
-		return cm_error_set(err, CM_ERR_NO_SPACE,
-				    "the mount has room for %lld bytes, and "
-				    "%lld are to be written",
-				    (long long)room, (long long)p->blocks);
+		return cm_error_set(
+			err, CM_ERR_NO_SPACE,
+			"no space: the mount has room for %lld bytes, "
+			"%lld are to be written",
+			(long long)room, (long long)p->blocks);
 	if (fs.f_files > 0 && (uint64_t)p->files > fs.f_favail)
-		return cm_error_set(err, CM_ERR_NO_SPACE,
-				    "the mount has room for %llu files, and "
-				    "%lld are to be written",
-				    (unsigned long long)fs.f_favail,
-				    (long long)p->files);
+		return cm_error_set(
+			err, CM_ERR_NO_SPACE,
+			"no space: the mount has room for %llu files, "
+			"%lld are to be written",
+			(unsigned long long)fs.f_favail, (long long)p->files);
 	return 0;
 }

@@ -16,7 +16,7 @@
 #include "merge.h"
 #include "scan.h"
 
-struct cm_mount;
+struct cm_root;
 
 enum cm_action {
 	CM_DO_NOTHING,
@@ -55,7 +55,7 @@ void cm_plan_free(struct cm_plan *p);
 CM_DEFINE_CLEANUP(plan, struct cm_plan, cm_plan_free);
 
 /* CM_ERR_NO_SPACE if the mount's file system can't hold it. */
-int cm_plan_check_space(const struct cm_plan *p, const struct cm_mount *m,
+int cm_plan_check_space(const struct cm_plan *p, const struct cm_root *m,
 			struct cm_error *err);
 
 #endif

@@ -13,8 +13,8 @@
 #include "job.h"
 #include "local.h"
 #include "merge.h"
-#include "mount.h"
 #include "plan.h"
+#include "root.h"
 #include "scan.h"
 #include "snapshot_manifest.h"
 #include "state.h"
@@ -24,7 +24,7 @@
 
 struct restore {
 	struct cm_job *job;
-	struct cm_mount *mount;
+	struct cm_root *mount;
 	struct cm_state *base; /* NULL: nothing is known of the mount */
 	struct cm_connection *c;
 	const char *repo; /* where the snapshot was found; NULL: nowhere */
@@ -45,7 +45,7 @@ static void restore_release(struct restore *s)
 	cm_state_free(s->theirs);
 	cm_state_free(s->base);
 	cm_connection_free(s->c);
-	cm_mount_close(s->mount);
+	cm_root_close(s->mount);
 }
 
 static int load_base(struct restore *s, struct cm_error *err)
@@ -242,11 +242,11 @@ static int restore(struct restore *s, struct cm_error *err)
 /* Another cachectl in the mount is no failure: it restores what is there. */
 static int lock_and_restore(struct restore *s, struct cm_error *err)
 {
-	int r = cm_mount_open(s->job->o->path, true, &s->mount, err);
+	int r = cm_root_open(s->job->o->path, true, &s->mount, err);
 
 	if (r < 0)
 		return r;
-	r = cm_mount_lock(s->mount, LOCK_WAIT_MS, err);
+	r = cm_root_lock(s->mount, LOCK_WAIT_MS, err);
 	if (r == CM_ERR_BUSY) {
 		cm_job_warn(s->job, "%s", err->text);
 		s->job->result->skipped = "another cachectl is at work in it";

@@ -12,7 +12,7 @@
 #include "state.h"
 
 struct cm_connection;
-struct cm_mount;
+struct cm_root;
 
 /*
  * Asks the registry for every chunk that unchanged entries lie in, which also
@@ -39,7 +39,7 @@ int cm_reuse_theirs(struct cm_job *j, struct cm_connection *c,
  * its digest comes out, its files' bytes are where they were, and they need
  * not be uploaded.
  */
-int cm_reuse_touched(const struct cm_mount *m, const struct cm_state *base,
+int cm_reuse_touched(const struct cm_root *m, const struct cm_state *base,
 		     struct cm_local *l, struct cm_error *err);
 
 #endif

@@ -10,10 +10,10 @@
 
 #include "job.h"
 #include "local.h"
-#include "mount.h"
 #include "pack.h"
 #include "publish.h"
 #include "reuse.h"
+#include "root.h"
 #include "scan.h"
 #include "state.h"
 
@@ -22,7 +22,7 @@
 
 struct save {
 	struct cm_job *job;
-	struct cm_mount *mount;
+	struct cm_root *mount;
 	struct cm_state *base; /* NULL: nothing is known of the mount */
 	bool base_is_tag;      /* and it is a snapshot of the very tag */
 	struct cm_scan *scan;
@@ -40,7 +40,7 @@ static void save_release(struct save *s)
 	cm_scan_free(s->scan);
 	cm_state_free(s->base);
 	cm_connection_free(s->c);
-	cm_mount_close(s->mount);
+	cm_root_close(s->mount);
 }
 
 /* A state that can't be used is as good as none. */
@@ -90,9 +90,20 @@ static bool is_unchanged(const struct save *s)
 	return s->base && s->local->changed == 0 && s->local->deleted == 0;
 }
 
+/* Is the base a snapshot that a restore would fall back to? */
+static bool base_is_fallback(const struct save *s)
+{
+	const char *const *repo = s->job->o->fallback_repos;
+
+	for (; repo && *repo; repo++)
+		if (strcmp(*repo, s->base->repo) == 0)
+			return strcmp(s->base->tag, s->job->o->tag) == 0;
+	return false;
+}
+
 /*
- * Is there nothing to publish? An unchanged copy of another repository's
- * snapshot needs none of its own; one that the tag has moved on from adds
+ * Is there nothing to publish? An unchanged copy of what is fallen back to
+ * needs no snapshot of its own; one that the tag has moved on from adds
  * nothing. But a tag that is gone is put back.
  */
 static int check_unchanged(struct save *s, struct cm_error *err)
@@ -100,7 +111,7 @@ static int check_unchanged(struct save *s, struct cm_error *err)
 	struct cm_remote_manifest m = {.bytes = NULL};
 	int r;
 
-	if (!is_unchanged(s))
+	if (!is_unchanged(s) || !(s->base_is_tag || base_is_fallback(s)))
 		return 0;
 	s->job->result->unchanged = true;
 	s->job->result->manifest = s->base->manifest;
@@ -183,11 +194,11 @@ static int save(struct save *s, struct cm_error *err)
 /* Another cachectl in the mount is no failure: it saves what is there. */
 static int lock_and_save(struct save *s, struct cm_error *err)
 {
-	int r = cm_mount_open(s->job->o->path, false, &s->mount, err);
+	int r = cm_root_open(s->job->o->path, false, &s->mount, err);
 
 	if (r < 0)
 		return r;
-	r = cm_mount_lock(s->mount, LOCK_WAIT_MS, err);
+	r = cm_root_lock(s->mount, LOCK_WAIT_MS, err);
 	if (r == CM_ERR_BUSY) {
 		cm_job_warn(s->job, "%s", err->text);
 		s->job->result->skipped = "another cachectl is at work in it";

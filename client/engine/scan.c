@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "mount.h"
+#include "root.h"
 #include "scan.h"
 #include "tree.h"
 
@@ -40,7 +40,7 @@ struct item {
 };
 
 struct walk {
-	const struct cm_mount *mount;
+	const struct cm_root *mount;
 	int64_t max_entries;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -146,8 +146,7 @@ static int add_name(struct worker *w, const struct node *n, int fd,
 	item->e.uid = st.st_uid;
 	item->e.gid = st.st_gid;
 	item->e.nlink = (uint32_t)st.st_nlink;
-	item->e.has_holes =
-		S_ISREG(st.st_mode) && (int64_t)st.st_blocks * 512 < st.st_size;
+	item->e.allocated = (int64_t)st.st_blocks * 512;
 	cm_disk_id_of(&st, &item->e.id);
 	return S_ISDIR(st.st_mode) ? add_node(w, item, st.st_dev) : 0;
 }
@@ -186,7 +185,7 @@ static int read_node(struct worker *w, struct node *n)
 
 	if (n->unreadable)
 		return 0;
-	fd = cm_mount_open_dir(w->walk->mount, n->path, n->path_len);
+	fd = cm_root_open_dir(w->walk->mount, n->path, n->path_len);
 	if (fd < 0) {
 		/* Gone, replaced or forbidden: its content is not known. */
 		n->unreadable = true;
@@ -335,7 +334,7 @@ static void finish_workers(struct worker *workers, unsigned n,
 	}
 }
 
-int cm_scan_mount(const struct cm_mount *m, unsigned threads,
+int cm_scan_mount(const struct cm_root *m, unsigned threads,
 		  int64_t max_entries, struct cm_scan **ret,
 		  struct cm_error *err)
 {

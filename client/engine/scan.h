@@ -15,7 +15,7 @@
 
 #include "arena.h"
 
-struct cm_mount;
+struct cm_root;
 
 /*
  * What tells that a file is still the one it was. ctime moves with every
@@ -47,8 +47,8 @@ struct cm_scan_entry {
 	uint32_t mode; /* st_mode, type included */
 	uint32_t uid, gid;
 	uint32_t nlink;
-	bool unreadable; /* a directory whose content is not known */
-	bool has_holes;	 /* fewer blocks than the size asks for */
+	bool unreadable;   /* a directory whose content is not known */
+	int64_t allocated; /* bytes on disk; with holes, less than the size */
 	struct cm_disk_id id;
 };
 
@@ -64,7 +64,7 @@ struct cm_scan {
  * entries are marked `unreadable`. CM_ERR_SIZE beyond `max_entries` entries.
  * Caller frees with cm_scan_free().
  */
-int cm_scan_mount(const struct cm_mount *m, unsigned threads,
+int cm_scan_mount(const struct cm_root *m, unsigned threads,
 		  int64_t max_entries, struct cm_scan **ret,
 		  struct cm_error *err);
 void cm_scan_free(struct cm_scan *s);

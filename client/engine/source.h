@@ -13,7 +13,7 @@
 
 #include <cachemount/error.h>
 
-#include "mount.h"
+#include "root.h"
 #include "tree.h"
 
 struct cm_source {

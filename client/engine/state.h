@@ -22,7 +22,7 @@
 #include "scan.h"
 #include "tree.h"
 
-struct cm_mount;
+struct cm_root;
 
 /*
  * A tree together with the disk under it. For each entry of `tree`, `disk`
@@ -62,11 +62,11 @@ int cm_state_name(struct cm_state *s, const char *repo, const char *tag,
  * CM_ERR_UNSUPPORTED if it is of another version, CM_ERR_CORRUPT if it is not
  * what was written; other errors are the disk's.
  */
-int cm_state_load(const struct cm_mount *m, struct cm_state **ret,
+int cm_state_load(const struct cm_root *m, struct cm_state **ret,
 		  struct cm_error *err);
 
 /* Replaces the mount's state. */
-int cm_state_save(const struct cm_mount *m, const struct cm_state *s,
+int cm_state_save(const struct cm_root *m, const struct cm_state *s,
 		  struct cm_error *err);
 
 /* The file's bytes to a state and back: for the two above, and for tests. */

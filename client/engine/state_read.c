@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "mount.h"
+#include "root.h"
 #include "state.h"
 #include "state_format.h"
 
@@ -105,12 +105,10 @@ static const char *pool_text(const struct parts *p, uint64_t at, uint64_t n)
 /* `n` bytes at `*at`, which is moved behind them; NULL if they aren't there. */
 static const char *pool_take(const struct parts *p, uint64_t *at, uint64_t n)
 {
-	const char *bytes = p->pool + *at;
-
 	if (*at > p->pool_len || n > p->pool_len - *at)
 		return NULL;
 	*at += n;
-	return bytes;
+	return p->pool + *at - n;
 }
 
 static bool read_xattr(const struct parts *p, uint64_t *at,
@@ -336,7 +334,7 @@ static int read_whole(int fd, char *bytes, size_t len, struct cm_error *err)
 	return 0;
 }
 
-int cm_state_load(const struct cm_mount *m, struct cm_state **ret,
+int cm_state_load(const struct cm_root *m, struct cm_state **ret,
 		  struct cm_error *err)
 {
 	cm_autofd int fd =

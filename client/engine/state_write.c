@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "mount.h"
+#include "root.h"
 #include "state.h"
 #include "state_format.h"
 
@@ -175,7 +175,7 @@ static int write_file(int dir, const char *name, const char *bytes, size_t len,
 	return 0;
 }
 
-int cm_state_save(const struct cm_mount *m, const struct cm_state *s,
+int cm_state_save(const struct cm_root *m, const struct cm_state *s,
 		  struct cm_error *err)
 {
 	static const char temporary[] = "state.new";

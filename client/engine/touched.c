@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "chunker.h"
-#include "mount.h"
 #include "reuse.h"
+#include "root.h"
 #include "source.h"
 
 struct touched {
@@ -206,7 +206,7 @@ static int prepare(struct touched *x, struct cm_error *err)
 		       : cm_error_nomem(err);
 }
 
-int cm_reuse_touched(const struct cm_mount *m, const struct cm_state *base,
+int cm_reuse_touched(const struct cm_root *m, const struct cm_state *base,
 		     struct cm_local *l, struct cm_error *err)
 {
 	struct touched x = {.base = base, .l = l};

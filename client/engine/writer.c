@@ -19,7 +19,7 @@ static int fail(const struct cm_entry *e, const char *what,
 }
 
 int cm_writer_init(struct cm_writer *w, struct cm_job *j,
-		   const struct cm_mount *m, int tmp, unsigned number,
+		   const struct cm_root *m, int tmp, unsigned number,
 		   struct cm_error *err)
 {
 	struct stat st;
@@ -240,26 +240,40 @@ int cm_writer_mkdir(struct cm_writer *w, const struct cm_entry *e,
 	return fail(e, "make", err);
 }
 
-int cm_writer_metadata(struct cm_writer *w, const struct cm_entry *e,
-		       struct cm_disk_id *ret_id, struct cm_error *err)
+/* Opens it to set its metadata, which its owner may also if not read it. */
+static int open_for_metadata(struct cm_writer *w, const struct cm_entry *e)
 {
+	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 	const char *last;
-	int dir = cm_dir_cache_parent(&w->dirs, e->path, e->path_len, &last);
-	cm_autofd int fd = -1;
+	int dir, fd;
+
+	/* A directory's parent is seldom the one before's. */
+	if (e->type == CM_ENTRY_DIR) {
+		fd = cm_root_open_dir(w->mount, e->path, e->path_len);
+		if (fd >= 0 || errno != EACCES)
+			return fd;
+	}
+	dir = cm_dir_cache_parent(&w->dirs, e->path, e->path_len, &last);
+	if (dir < 0)
+		return -1;
+	fd = openat(dir, last, flags);
+	if (fd < 0 && errno == EACCES &&
+	    fchmodat(dir, last, e->type == CM_ENTRY_DIR ? 0700 : 0600, 0) == 0)
+		fd = openat(dir, last, flags);
+	return fd;
+}
+
+int cm_writer_metadata(struct cm_writer *w, const struct cm_entry *e,
+		       bool fresh, struct cm_disk_id *ret_id,
+		       struct cm_error *err)
+{
+	cm_autofd int fd = open_for_metadata(w, e);
 	struct stat st;
 	int r;
 
-	if (dir >= 0)
-		fd = openat(dir, last,
-			    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	/* Its owner may change what he may not read. */
-	if (dir >= 0 && fd < 0 && errno == EACCES &&
-	    fchmodat(dir, last, e->type == CM_ENTRY_DIR ? 0700 : 0600, 0) == 0)
-		fd = openat(dir, last,
-			    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return fail(e, "open", err);
-	r = cm_set_metadata(w, fd, e, false, err);
+	r = cm_set_metadata(w, fd, e, fresh, err);
 	if (r == 0 && fstat(fd, &st) < 0)
 		r = fail(e, "look at", err);
 	if (r == 0)

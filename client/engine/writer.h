@@ -15,14 +15,14 @@
 #include <cachemount/error.h>
 
 #include "job.h"
-#include "mount.h"
+#include "root.h"
 #include "scan.h"
 #include "tree.h"
 
 /* One thread's. */
 struct cm_writer {
 	struct cm_job *job;
-	const struct cm_mount *mount;
+	const struct cm_root *mount;
 	struct cm_dir_cache dirs;
 	int tmp;	 /* .cachectl/tmp, borrowed */
 	unsigned number; /* of its directory in there */
@@ -46,7 +46,7 @@ struct cm_temp {
  * `number` in it.
  */
 int cm_writer_init(struct cm_writer *w, struct cm_job *j,
-		   const struct cm_mount *m, int tmp, unsigned number,
+		   const struct cm_root *m, int tmp, unsigned number,
 		   struct cm_error *err);
 void cm_writer_release(struct cm_writer *w);
 
@@ -84,9 +84,13 @@ int cm_writer_link(struct cm_writer *w, const struct cm_entry *carrier,
 int cm_writer_mkdir(struct cm_writer *w, const struct cm_entry *e,
 		    struct cm_error *err);
 
-/* Gives a file or directory that is there the entry's metadata. */
+/*
+ * Gives a file or directory that is there the entry's metadata. `fresh`: it
+ * was made by this restore.
+ */
 int cm_writer_metadata(struct cm_writer *w, const struct cm_entry *e,
-		       struct cm_disk_id *ret_id, struct cm_error *err);
+		       bool fresh, struct cm_disk_id *ret_id,
+		       struct cm_error *err);
 
 /* What is at the entry's path now. */
 int cm_writer_look(struct cm_writer *w, const struct cm_entry *e,

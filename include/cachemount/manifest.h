@@ -45,7 +45,7 @@ struct cm_manifest {
  * differs from `content_type` is refused, as is anything but schemaVersion 2,
  * doubled keys, a manifest with an index's members or the reverse, a descriptor
  * without mediaType, digest or size, more than CM_MANIFEST_DESCRIPTORS_MAX
- * descriptors, or nesting beyond reason.
+ * descriptors, or nesting or a number of values beyond reason.
  *
  * CM_ERR_INVALID with a message that names the field; CM_ERR_UNSUPPORTED for
  * a media type or digest algorithm that is not offered; CM_ERR_SIZE beyond

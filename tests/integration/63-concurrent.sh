@@ -16,7 +16,7 @@ if [[ $limit != unlimited ]] && ((limit < idle + 500)); then
 	idle=$((limit - 500))
 	printf '# only %s descriptors: a crowd of %s\n' "$limit" "$idle"
 fi
-ulimit -n "$((idle + 500))"
+ulimit -Sn "$((idle + 500))"
 
 mkdir "$WORK/data"
 python3 "$CM_TOP/tests/integration/torture/together.py" --idle "$idle" \

@@ -9,12 +9,16 @@
 
 need python3
 
-small='' read_only=''
+small='' few='' read_only=''
 if [[ $EUID -eq 0 ]]; then
-	mkdir "$WORK/small" "$WORK/read-only"
+	mkdir "$WORK/small" "$WORK/few" "$WORK/read-only"
 	if mount -t tmpfs -o size=4m none "$WORK/small" 2>/dev/null; then
 		on_exit umount "$WORK/small"
 		small=$WORK/small
+	fi
+	if mount -t tmpfs -o nr_inodes=8 none "$WORK/few" 2>/dev/null; then
+		on_exit umount "$WORK/few"
+		few=$WORK/few
 	fi
 	if mount -t tmpfs -o ro,size=1m none "$WORK/read-only" 2>/dev/null; then
 		on_exit umount "$WORK/read-only"
@@ -25,4 +29,4 @@ fi
 mkdir "$WORK/runs"
 python3 "$CM_TOP/tests/integration/torture/bad_luck.py" \
 	--cachectl "$CACHECTL" --work "$WORK/runs" \
-	--small-disk "$small" --read-only "$read_only"
+	--small-disk "$small" --few-inodes "$few" --read-only "$read_only"

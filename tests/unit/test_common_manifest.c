@@ -333,9 +333,42 @@ static void test_manifest__byte_limit(void **state)
 	refused(json, CM_MEDIA_OCI_INDEX, CM_ERR_SIZE, "8388609");
 }
 
+/* Two bytes of body must not buy hundreds of bytes of memory. */
+static void test_manifest__many_small_values(void **state)
+{
+	cm_autofree char *json = malloc(CM_MANIFEST_MAX);
+	char *at;
+
+	(void)state;
+	assert_non_null(json);
+	at = stpcpy(json, "{\"schemaVersion\":2,\"manifests\":[],\"a\":[");
+	while (at < json + CM_MANIFEST_MAX - 8)
+		at = stpcpy(at, "{},");
+	strcpy(at, "{}]}");
+	refused(json, CM_MEDIA_OCI_INDEX, CM_ERR_SIZE, "values");
+}
+
+/* Brackets and commas in strings, behind escapes, are text. */
+static void test_manifest__brackets_in_strings(void **state)
+{
+	cm_auto(manifest) struct cm_manifest *m = NULL;
+	cm_autofree char *json = malloc(CM_MANIFEST_MAX);
+	struct cm_error err = {0};
+	char *at;
+
+	(void)state;
+	assert_non_null(json);
+	at = stpcpy(json, "{\"schemaVersion\":2,\"manifests\":[],"
+			  "\"annotations\":{\"a\":\"\\\\\\\"");
+	memset(at, '[', CM_MANIFEST_MAX / 2);
+	memset(at + CM_MANIFEST_MAX / 2, ',', CM_MANIFEST_MAX / 4);
+	strcpy(at + CM_MANIFEST_MAX / 4 * 3, "\"}}");
+	assert_ok(parse(json, CM_MEDIA_OCI_INDEX, &m, &err), &err);
+}
+
 static void test_manifest__deep_nesting(void **state)
 {
-	size_t n = 1000000;
+	size_t n = 100000;
 	cm_autofree char *json = malloc(n + 1);
 
 	(void)state;
@@ -363,6 +396,8 @@ int main(void)
 		cmocka_unit_test(test_manifest__ten_thousand_entries),
 		cmocka_unit_test(test_manifest__descriptor_limit),
 		cmocka_unit_test(test_manifest__byte_limit),
+		cmocka_unit_test(test_manifest__many_small_values),
+		cmocka_unit_test(test_manifest__brackets_in_strings),
 		cmocka_unit_test(test_manifest__deep_nesting),
 	};
 

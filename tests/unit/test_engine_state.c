@@ -8,7 +8,7 @@
 
 #include "test.h"
 
-#include "engine/mount.h"
+#include "engine/root.h"
 #include "engine/scan.h"
 #include "engine/state.h"
 #include "engine_tree.h"
@@ -111,10 +111,10 @@ static void test_state__on_disk(void **state)
 	struct cm_state *s = make_state(), *back = NULL;
 	char *dir = scratch_new();
 	struct cm_error err = {0};
-	struct cm_mount *m;
+	struct cm_root *m;
 
 	(void)state;
-	assert_ok(cm_mount_open(dir, false, &m, &err), &err);
+	assert_ok(cm_root_open(dir, false, &m, &err), &err);
 	assert_fails(cm_state_load(m, &back, &err), CM_ERR_NOT_FOUND, &err);
 	assert_ok(cm_state_save(m, s, &err), &err);
 	assert_ok(cm_state_save(m, s, &err), &err);
@@ -128,7 +128,7 @@ static void test_state__on_disk(void **state)
 	assert_ok(cm_state_save(m, s, &err), &err);
 	assert_ok(cm_state_load(m, &back, &err), &err);
 	cm_state_free(back);
-	cm_mount_close(m);
+	cm_root_close(m);
 	cm_state_free(s);
 	scratch_free(dir);
 }
@@ -137,11 +137,11 @@ static void test_mount__refuses_a_linked_state_folder(void **state)
 {
 	char *dir = scratch_new(), *other = scratch_new();
 	struct cm_error err = {0};
-	struct cm_mount *m = NULL;
+	struct cm_root *m = NULL;
 
 	(void)state;
 	assert_int_equal(symlink(other, at(dir, ".cachectl")), 0);
-	assert_true(cm_mount_open(dir, true, &m, &err) < 0);
+	assert_true(cm_root_open(dir, true, &m, &err) < 0);
 	assert_false(exists(at(other, "lock")));
 	scratch_free(dir);
 	scratch_free(other);
@@ -151,32 +151,32 @@ static void test_mount__lock_is_exclusive(void **state)
 {
 	char *dir = scratch_new();
 	struct cm_error err = {0};
-	struct cm_mount *a, *b;
+	struct cm_root *a, *b;
 
 	(void)state;
-	assert_ok(cm_mount_open(dir, true, &a, &err), &err);
-	assert_ok(cm_mount_open(dir, true, &b, &err), &err);
-	assert_ok(cm_mount_lock(a, 0, &err), &err);
-	assert_fails(cm_mount_lock(b, 50, &err), CM_ERR_BUSY, &err);
-	cm_mount_close(a);
-	assert_ok(cm_mount_lock(b, 0, &err), &err);
-	cm_mount_close(b);
+	assert_ok(cm_root_open(dir, true, &a, &err), &err);
+	assert_ok(cm_root_open(dir, true, &b, &err), &err);
+	assert_ok(cm_root_lock(a, 0, &err), &err);
+	assert_fails(cm_root_lock(b, 50, &err), CM_ERR_BUSY, &err);
+	cm_root_close(a);
+	assert_ok(cm_root_lock(b, 0, &err), &err);
+	cm_root_close(b);
 	scratch_free(dir);
 }
 
 static void scan_and_check(const char *dir, struct cm_scan **ret)
 {
 	struct cm_error err = {0};
-	struct cm_mount *m;
+	struct cm_root *m;
 
-	assert_ok(cm_mount_open(dir, false, &m, &err), &err);
+	assert_ok(cm_root_open(dir, false, &m, &err), &err);
 	assert_ok(cm_scan_mount(m, 4, 100000, ret, &err), &err);
 	for (size_t i = 1; i < (*ret)->len; i++)
 		assert_true(cm_path_compare((*ret)->entries[i - 1].path,
 					    (*ret)->entries[i - 1].path_len,
 					    (*ret)->entries[i].path,
 					    (*ret)->entries[i].path_len) < 0);
-	cm_mount_close(m);
+	cm_root_close(m);
 }
 
 static void test_scan__order_and_bounds(void **state)
@@ -184,7 +184,7 @@ static void test_scan__order_and_bounds(void **state)
 	char *dir = scratch_new(), *outside = scratch_new();
 	struct cm_scan *s = NULL;
 	struct cm_error err = {0};
-	struct cm_mount *m;
+	struct cm_root *m;
 
 	(void)state;
 	make_files(dir, 200, 1);
@@ -195,9 +195,9 @@ static void test_scan__order_and_bounds(void **state)
 	scan_and_check(dir, &s);
 	assert_int_equal(s->len, 200 + 10 + 3);
 	cm_scan_free(s);
-	assert_ok(cm_mount_open(dir, false, &m, &err), &err);
+	assert_ok(cm_root_open(dir, false, &m, &err), &err);
 	assert_fails(cm_scan_mount(m, 2, 100, &s, &err), CM_ERR_SIZE, &err);
-	cm_mount_close(m);
+	cm_root_close(m);
 	scratch_free(dir);
 	scratch_free(outside);
 }

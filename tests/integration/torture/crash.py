@@ -105,8 +105,10 @@ class Crash:
             shared.append(digest)
         if not self.a.plain:
             self.chain.seed(r)
+        frames = [self.contents.new(self.rng, SIZES)[0] for _ in range(12)]
         for w in self.workers:
             w.shared = shared
+            w.frames = [f for f in frames if self.contents.frame(f)]
         r.close()
 
     def walk_chain(self):
@@ -169,6 +171,16 @@ class Crash:
             self.walk_chain()
         return status
 
+    def temporary_files(self, limit=10):
+        """What is left of the killed runs, once the first sweep is through."""
+        end = time.monotonic() + limit
+        while True:
+            left = [f for f in os.listdir(os.path.join(self.data, "uploads"))
+                    if f.startswith("t-")]
+            if not left or time.monotonic() > end:
+                return left
+            time.sleep(0.2)
+
     def counts(self):
         total = {}
         for w in self.workers:
@@ -199,6 +211,8 @@ def report(c, status, seconds):
         tap.check_eq(f"{a.name}: nothing in quarantine", 0,
                      stats["quarantined"])
         tap.check_eq(f"{a.name}: an orderly end after all", 0, status)
+        tap.check_eq(f"{a.name}: no temporary file is left", [],
+                     c.temporary_files())
 
 
 def main():

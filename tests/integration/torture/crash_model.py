@@ -6,6 +6,8 @@ then on that is certain, too. Each Book belongs to one worker, who alone writes
 to its repositories, so that every state of them is known."""
 
 import random
+import shutil
+import subprocess
 
 from registry import digest_of
 
@@ -22,6 +24,8 @@ class Contents:
 
     def __init__(self):
         self.recipes = {}
+        self.frames = {}
+        self.zstd = shutil.which("zstd")
 
     @staticmethod
     def _make(recipe):
@@ -43,6 +47,15 @@ class Contents:
         self.recipes[digest] = recipe
         return digest, data
 
+    def frame(self, digest):
+        """The content as a zstd frame, as a client sends it; None without
+        the program zstd."""
+        if digest not in self.frames:
+            self.frames[digest] = subprocess.run(
+                ["zstd", "-q", "-c"], input=self.data(digest), check=True,
+                capture_output=True).stdout if self.zstd else None
+        return self.frames[digest]
+
     def data(self, digest):
         return self._make(self.recipes[digest])
 
@@ -53,10 +66,11 @@ class Contents:
 class Session:
     """An upload session: `acked` bytes are promised, up to `sent` were sent."""
 
-    def __init__(self, repo, location, digest):
+    def __init__(self, repo, location, digest, frame=None):
         self.repo = repo
         self.location = location
         self.digest = digest
+        self.frame = frame      # a zstd frame to send whole, or None
         self.acked = 0
         self.sent = 0
         self.finishing = False  # a PUT was sent and not answered

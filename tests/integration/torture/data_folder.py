@@ -119,10 +119,9 @@ def no_folder(a):
     with open(f.path, "w", encoding="ascii") as out:
         out.write("a file\n")
     f.start_fails("a file in its place is refused", "no-folder")
-    f = Folder(a, "missing/deep/folder")
-    f.log = os.path.join(a.work, "deep.log")
-    f.daemon.log_path = f.log
-    f.start_fails("a path that does not lead there is refused", "missing")
+    f.path = os.path.join(f.path, "below")
+    f.daemon = Daemon(a.command, f.path, f.log)
+    f.start_fails("a path through a file is refused", "no-folder")
 
 
 def two_servers(a):

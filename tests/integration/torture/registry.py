@@ -128,8 +128,10 @@ class Registry:
         return self.request("POST", f"/v2/{repo}/blobs/uploads/"
                             f"?mount={quote(digest)}&from={quote(source)}")
 
-    def patch(self, location, data, offset=None):
+    def patch(self, location, data, offset=None, coding=None):
         headers = {"Content-Type": "application/octet-stream"}
+        if coding:
+            headers["Content-Encoding"] = coding
         if offset is not None:
             headers["Content-Range"] = f"{offset}-{offset + len(data) - 1}"
         return self.request("PATCH", location, data, headers)

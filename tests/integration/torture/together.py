@@ -4,6 +4,7 @@ usage: together.py --data DIR --log FILE [--idle N] -- COMMAND…"""
 
 import argparse
 import json
+import os
 import random
 import threading
 import time
@@ -17,6 +18,8 @@ from registry import Gone, Registry, digest_of, manifest
 from slow import SlowClients
 
 KIB = 1024
+SANITIZED = "ASAN_OPTIONS" in os.environ
+CONNECTION_MEMORY = 66 * KIB  # 64 KiB of libmicrohttpd's, and ours
 
 
 def arguments():
@@ -158,14 +161,17 @@ def delete_against_manifest(d, rounds=150):
             t.odd.append(f"a tag without its blob: {answer}")
 
     def deleter(r):
+        rng = random.Random()
         while not done.is_set():
+            time.sleep(rng.uniform(0, 0.01))
             # 409 or the like: a manifest names it.
             answer = r.blob_delete("race/tag", digest)
             t.wanted(answer, 202, 404, 400, 403, 405, 409, 412)
 
     t.run(tagger, deleter, deleter)
     tap.check("delete against manifest: an accepted tag is whole",
-              not t.odd and accepted, len(accepted), *t.odd[:3], d.tail())
+              not t.odd and 0 < len(accepted) < rounds, len(accepted),
+              *t.odd[:3], d.tail())
 
 
 def purge_against_push(d, rounds=60):
@@ -226,7 +232,11 @@ def crowd(d, count):
     tap.check_eq("crowd: all are let in", count, connected)
     tap.check("crowd: the others work on", not odd and worst < 2, worst,
               *odd[:3], d.tail())
-    tap.check("crowd: they cost little memory", before < 256 << 20, before)
+    if SANITIZED:
+        tap.skip_one("crowd: what each costs", "a sanitizer's memory counts")
+    else:
+        tap.check("crowd: each costs no more than its buffer",
+                  before < (96 << 20) + count * CONNECTION_MEMORY, before)
     served = people.still_served(100)
     tap.check("crowd: the idle ones are served when they wake",
               served == 100, served)

@@ -1,5 +1,5 @@
 /*
- * mount.h - the directory that is saved and restored, and ours inside it:
+ * root.h - the directory that is saved and restored, and ours inside it:
  *
  *	MOUNT/.cachectl/lock	flock()ed by the one cachectl at work
  *	MOUNT/.cachectl/state	the last known tree, see state.h
@@ -9,8 +9,8 @@
  * symbolic link: by openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS) where the
  * kernel has it, else component by component with O_NOFOLLOW.
  */
-#ifndef CM_ENGINE_MOUNT_H
-#define CM_ENGINE_MOUNT_H
+#ifndef CM_ENGINE_ROOT_H
+#define CM_ENGINE_ROOT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,8 +20,8 @@
 #include <cachemount/cleanup.h>
 #include <cachemount/error.h>
 
-struct cm_mount {
-	int root; /* the directory itself */
+struct cm_root {
+	int dir;  /* the directory itself */
 	int ours; /* .cachectl */
 	int lock;
 	dev_t dev;	/* of the root: other file systems are not entered */
@@ -32,38 +32,38 @@ struct cm_mount {
 /*
  * Opens the directory `path`, which the user may well have named through
  * links; with `create` it is made if absent, with the directories above it.
- * Makes .cachectl in it. Caller closes with cm_mount_close().
+ * Makes .cachectl in it. Caller closes with cm_root_close().
  */
-int cm_mount_open(const char *path, bool create, struct cm_mount **ret,
-		  struct cm_error *err);
-void cm_mount_close(struct cm_mount *m);
+int cm_root_open(const char *path, bool create, struct cm_root **ret,
+		 struct cm_error *err);
+void cm_root_close(struct cm_root *m);
 
-CM_DEFINE_CLEANUP(mount, struct cm_mount, cm_mount_close);
+CM_DEFINE_CLEANUP(root, struct cm_root, cm_root_close);
 
 /*
  * Waits at most `wait_ms` until no other cachectl works in the mount.
- * CM_ERR_BUSY if one still does. Held until cm_mount_close().
+ * CM_ERR_BUSY if one still does. Held until cm_root_close().
  */
-int cm_mount_lock(struct cm_mount *m, int64_t wait_ms, struct cm_error *err);
+int cm_root_lock(struct cm_root *m, int64_t wait_ms, struct cm_error *err);
 
 /*
  * Opens a directory beneath the mount for reading; `len` 0 is the mount
  * itself. Returns the descriptor, or -1 with errno.
  */
-int cm_mount_open_dir(const struct cm_mount *m, const char *path, size_t len);
+int cm_root_open_dir(const struct cm_root *m, const char *path, size_t len);
 
 /*
  * The directory that the last path was in, kept open: paths come in tree
  * order, so the next one is most often in it too. One thread's.
  */
 struct cm_dir_cache {
-	const struct cm_mount *mount;
+	const struct cm_root *mount;
 	int fd;
 	char *path;
 	size_t len;
 };
 
-void cm_dir_cache_init(struct cm_dir_cache *c, const struct cm_mount *m);
+void cm_dir_cache_init(struct cm_dir_cache *c, const struct cm_root *m);
 void cm_dir_cache_release(struct cm_dir_cache *c);
 
 /*
@@ -77,10 +77,10 @@ int cm_dir_cache_parent(struct cm_dir_cache *c, const char *path, size_t len,
  * Empties and makes .cachectl/tmp: what a killed run left there is garbage.
  * Only with the lock held. Returns the descriptor in `*ret`.
  */
-int cm_mount_fresh_tmp(struct cm_mount *m, int *ret, struct cm_error *err);
+int cm_root_fresh_tmp(struct cm_root *m, int *ret, struct cm_error *err);
 
 /* Removes .cachectl/tmp and what is in it; failing is no matter. */
-void cm_mount_remove_tmp(struct cm_mount *m);
+void cm_root_remove_tmp(struct cm_root *m);
 
 /*
  * Removes whatever `name` in `dir` is, a directory with all its content.

@@ -1,4 +1,4 @@
-/* mount.c - opening the mount and what is beneath it. */
+/* root.c - opening the mount and what is beneath it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,7 +13,7 @@
 
 #include <cachemount/units.h>
 
-#include "mount.h"
+#include "root.h"
 #include "tree.h"
 
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -63,17 +63,17 @@ static int open_stepwise(int root, const char *path, size_t len)
 	return fd;
 }
 
-int cm_mount_open_dir(const struct cm_mount *m, const char *path, size_t len)
+int cm_root_open_dir(const struct cm_root *m, const char *path, size_t len)
 {
 	char copy[PATH_MAX];
 
 	if (len == 0)
-		return openat(m->root, ".", DIR_FLAGS);
+		return openat(m->dir, ".", DIR_FLAGS);
 	if (!m->has_openat2 || len >= sizeof(copy))
-		return open_stepwise(m->root, path, len);
+		return open_stepwise(m->dir, path, len);
 	memcpy(copy, path, len);
 	copy[len] = '\0';
-	return open_beneath(m->root, copy);
+	return open_beneath(m->dir, copy);
 }
 
 /* mkdir -p: each directory above `path` that is missing, then itself. */
@@ -96,12 +96,12 @@ static int make_path(const char *path, struct cm_error *err)
 	return 0;
 }
 
-static int open_ours(struct cm_mount *m, struct cm_error *err)
+static int open_ours(struct cm_root *m, struct cm_error *err)
 {
-	if (mkdirat(m->root, CM_MOUNT_STATE_DIR, 0755) < 0 && errno != EEXIST)
+	if (mkdirat(m->dir, CM_MOUNT_STATE_DIR, 0755) < 0 && errno != EEXIST)
 		return cm_error_errno(err, "cannot make %s in the mount",
 				      CM_MOUNT_STATE_DIR);
-	m->ours = openat(m->root, CM_MOUNT_STATE_DIR, DIR_FLAGS | O_NOFOLLOW);
+	m->ours = openat(m->dir, CM_MOUNT_STATE_DIR, DIR_FLAGS | O_NOFOLLOW);
 	if (m->ours < 0)
 		return cm_error_errno(err, "cannot open %s in the mount",
 				      CM_MOUNT_STATE_DIR);
@@ -113,28 +113,28 @@ static int open_ours(struct cm_mount *m, struct cm_error *err)
 	return 0;
 }
 
-int cm_mount_open(const char *path, bool create, struct cm_mount **ret,
-		  struct cm_error *err)
+int cm_root_open(const char *path, bool create, struct cm_root **ret,
+		 struct cm_error *err)
 {
-	cm_auto(mount) struct cm_mount *m = calloc(1, sizeof(*m));
+	cm_auto(root) struct cm_root *m = calloc(1, sizeof(*m));
 	struct stat st;
 	int r;
 
 	if (!m)
 		return cm_error_nomem(err);
-	m->root = m->ours = m->lock = -1;
-	m->root = open(path, DIR_FLAGS);
-	if (m->root < 0 && errno == ENOENT && create) {
+	m->dir = m->ours = m->lock = -1;
+	m->dir = open(path, DIR_FLAGS);
+	if (m->dir < 0 && errno == ENOENT && create) {
 		r = make_path(path, err);
 		if (r < 0)
 			return r;
-		m->root = open(path, DIR_FLAGS);
+		m->dir = open(path, DIR_FLAGS);
 	}
-	if (m->root < 0 || fstat(m->root, &st) < 0)
+	if (m->dir < 0 || fstat(m->dir, &st) < 0)
 		return cm_error_errno(err, "cannot open %s", path);
 	m->dev = st.st_dev;
 	m->superuser = geteuid() == 0;
-	m->has_openat2 = probe_openat2(m->root);
+	m->has_openat2 = probe_openat2(m->dir);
 	r = open_ours(m, err);
 	if (r < 0)
 		return r;
@@ -142,7 +142,7 @@ int cm_mount_open(const char *path, bool create, struct cm_mount **ret,
 	return 0;
 }
 
-void cm_mount_close(struct cm_mount *m)
+void cm_root_close(struct cm_root *m)
 {
 	if (!m)
 		return;
@@ -150,12 +150,12 @@ void cm_mount_close(struct cm_mount *m)
 		close(m->lock);
 	if (m->ours >= 0)
 		close(m->ours);
-	if (m->root >= 0)
-		close(m->root);
+	if (m->dir >= 0)
+		close(m->dir);
 	free(m);
 }
 
-int cm_mount_lock(struct cm_mount *m, int64_t wait_ms, struct cm_error *err)
+int cm_root_lock(struct cm_root *m, int64_t wait_ms, struct cm_error *err)
 {
 	const struct timespec pause = {0, 20 * 1000 * 1000};
 	int64_t until = cm_monotonic_ms() + wait_ms;
@@ -172,7 +172,7 @@ int cm_mount_lock(struct cm_mount *m, int64_t wait_ms, struct cm_error *err)
 	return 0;
 }
 
-void cm_dir_cache_init(struct cm_dir_cache *c, const struct cm_mount *m)
+void cm_dir_cache_init(struct cm_dir_cache *c, const struct cm_root *m)
 {
 	*c = (struct cm_dir_cache){.mount = m, .fd = -1};
 }
@@ -203,11 +203,11 @@ int cm_dir_cache_parent(struct cm_dir_cache *c, const char *path, size_t len,
 	cm_dir_cache_release(c);
 	c->path = copy;
 	c->len = parent;
-	c->fd = cm_mount_open_dir(c->mount, copy, parent);
+	c->fd = cm_root_open_dir(c->mount, copy, parent);
 	return c->fd;
 }
 
-int cm_mount_fresh_tmp(struct cm_mount *m, int *ret, struct cm_error *err)
+int cm_root_fresh_tmp(struct cm_root *m, int *ret, struct cm_error *err)
 {
 	if (cm_remove_tree(m->ours, "tmp") < 0 ||
 	    mkdirat(m->ours, "tmp", 0700) < 0)
@@ -220,7 +220,7 @@ int cm_mount_fresh_tmp(struct cm_mount *m, int *ret, struct cm_error *err)
 	return 0;
 }
 
-void cm_mount_remove_tmp(struct cm_mount *m)
+void cm_root_remove_tmp(struct cm_root *m)
 {
 	cm_remove_tree(m->ours, "tmp");
 }
