@@ -215,7 +215,7 @@ section()
 # <= LIMIT", or empty for a row without a target.
 row()
 {
-	local verdict= line
+	local verdict="" line
 	if [[ -n $6 ]]; then
 		verdict=$(awk "BEGIN { print ($6) ? \"met\" : \"**missed**\" }")
 	fi
