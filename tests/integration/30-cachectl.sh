@@ -323,6 +323,7 @@ check_match 'a wrong address: told, and the build goes on' \
 
 "$CACHEMOUNTD" --new-token ci --pattern 'main/**' --token-file "$WORK/tokens" \
 	>"$WORK/token" 2>/dev/null
+# shellcheck disable=SC2034  # read by start_daemon
 DATA=$WORK/data2
 start_daemon --token-file "$WORK/tokens"
 fill "$WORK/t1" x
