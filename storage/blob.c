@@ -106,12 +106,14 @@ static int open_file(struct cm_store *s, struct cm_blob *b,
 	int r = cm_bytes_open_blob(s->bytes, &b->row.info.digest,
 				   b->row.info.encoding, &b->fd, &size, err);
 
-	if (r == CM_ERR_NOT_FOUND ||
-	    (r == 0 && size != b->row.info.stored_size))
-		return cm_error_set(err, CM_ERR_CORRUPT,
-				    "a blob's file is missing or has the wrong "
-				    "length");
-	return r;
+	if (r == 0 && size == b->row.info.stored_size)
+		return 0;
+	if (r < 0 && r != CM_ERR_NOT_FOUND)
+		return r;
+	if (b->fd >= 0)
+		close(cm_take_fd(&b->fd));
+	return cm_error_set(err, CM_ERR_CORRUPT,
+			    "a blob's file is missing or has the wrong length");
 }
 
 static int load(struct cm_store *s, struct cm_db *db, struct cm_blob *b,
