@@ -266,22 +266,38 @@ static int idle_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 	return r;
 }
 
-static int sweep_upload(struct cm_store *s, const char *id, int64_t before_ms,
-			struct cm_sweep_result *ret, struct cm_error *err)
+/* Removes a session that nobody has open, or notes when it was last used. */
+static int end_idle(struct cm_store *s, const char *id, int64_t before_ms,
+		    struct cm_sweep_result *ret, struct cm_error *err)
 {
-	struct idle_job j = {.id = id};
+	struct idle_job j = {
+		.id = id,
+		.touched_ms = cm_bytes_session_touched(s->bytes, id),
+	};
 	int r;
 
-	j.touched_ms = cm_bytes_session_touched(s->bytes, id);
-	if (cm_sessions_open(s->sessions, id))
-		j.touched_ms = cm_now_ms();
 	if (j.touched_ms < before_ms)
 		j.touched_ms = 0;
 	r = cm_index_write(s->index, idle_tx, &j, err);
-	if (r == 0 && j.touched_ms == 0) {
-		ret->uploads++;
-		r = cm_bytes_session_remove(s->bytes, id, err);
-	}
+	if (r < 0 || j.touched_ms > 0)
+		return r;
+	ret->uploads++;
+	return cm_bytes_session_remove(s->bytes, id, err);
+}
+
+static int sweep_upload(struct cm_store *s, const char *id, int64_t before_ms,
+			struct cm_sweep_result *ret, struct cm_error *err)
+{
+	struct idle_job in_use = {.id = id, .touched_ms = cm_now_ms()};
+	struct cm_hasher *known = NULL;
+	int64_t known_offset = 0;
+	int r;
+
+	/* Taken meanwhile, so that nobody opens what is about to go. */
+	if (cm_sessions_take(s->sessions, id, &known, &known_offset, NULL) < 0)
+		return cm_index_write(s->index, idle_tx, &in_use, err);
+	r = end_idle(s, id, before_ms, ret, err);
+	cm_sessions_give(s->sessions, id, known, known_offset);
 	return r;
 }
 
