@@ -207,6 +207,13 @@ int cm_bytes_session_open(struct cm_bytes *b, const char *id,
 	return 0;
 }
 
+int cm_bytes_sync_uploads(struct cm_bytes *b, struct cm_error *err)
+{
+	if (fsync(b->uploads_fd) < 0)
+		return cm_error_errno(err, "cannot sync the uploads folder");
+	return 0;
+}
+
 int cm_bytes_session_remove(struct cm_bytes *b, const char *id,
 			    struct cm_error *err)
 {

@@ -58,6 +58,9 @@ int cm_bytes_session_open(struct cm_bytes *b, const char *id,
 			  enum cm_encoding encoding, bool create,
 			  struct cm_temp *ret, struct cm_error *err);
 
+/* Makes the names of new session files durable. BLOCKING. */
+int cm_bytes_sync_uploads(struct cm_bytes *b, struct cm_error *err);
+
 /* Removes the file of a session, if there is one. */
 int cm_bytes_session_remove(struct cm_bytes *b, const char *id,
 			    struct cm_error *err);
