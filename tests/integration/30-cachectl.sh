@@ -138,6 +138,10 @@ told ctl run --no-save -m "nosave=$WORK/f2" -- touch "$WORK/f2/x"
 told ctl show "main/nosave:$platform"
 check_eq 'run --no-save: nothing is saved' 10 "$status"
 
+told ctl run -m "one=$A" -m "two=$A" -- touch "$WORK/ran"
+check_match 'run: two mounts at one path are refused' '^2 .*two mounts at' \
+	"$status $err"
+
 odd=$'odd \xff\n id'
 told ctl run -m "$odd=$WORK/odd" --summary "$WORK/summary" -- \
 	touch "$WORK/odd/x"
@@ -318,6 +322,35 @@ check_eq 'gone: restore --strict exits with 11' 11 "$status"
 told "$CACHECTL" --server nonsense run -m "pip=$A" -- true
 check_match 'a wrong address: told, and the build goes on' \
 	'^0 .*write it as http://HOST:PORT' "$status $err"
+
+# --- a list without end -----------------------------------------------------------
+
+if command -v python3 >/dev/null; then
+	python3 - "$WORK/endless" <<-'PY' &
+		import http.server, sys
+		class Handler(http.server.BaseHTTPRequestHandler):
+		    protocol_version = "HTTP/1.1"
+		    def do_GET(self):
+		        body = b'{"tags":[],"next":"a:b"}'
+		        self.send_response(200)
+		        self.send_header("Content-Length", str(len(body)))
+		        self.end_headers()
+		        self.wfile.write(body)
+		    def log_message(self, *_):
+		        pass
+		server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+		with open(sys.argv[1] + ".new", "w") as f:
+		    f.write(f"http://127.0.0.1:{server.server_address[1]}")
+		import os
+		os.rename(sys.argv[1] + ".new", sys.argv[1])
+		server.serve_forever()
+	PY
+	on_exit kill "$!"
+	retry_until 10 test -e "$WORK/endless"
+	told timeout 20 "$CACHECTL" --server "$(cat "$WORK/endless")" ls
+	check_match 'a list that never ends is given up' \
+		'^1 .*the list does not move on' "$status $err"
+fi
 
 # --- tokens ---------------------------------------------------------------------------
 
