@@ -324,6 +324,7 @@ fi
 
 "$CACHEMOUNTD" --new-token ci --pattern 'main/**' --token-file "$WORK/tokens" \
 	>"$WORK/token" 2>/dev/null
+# shellcheck disable=SC2034  # read by start_daemon
 DATA=$WORK/data2
 start_daemon --token-file "$WORK/tokens"
 fill "$WORK/t1" x
