@@ -144,27 +144,57 @@ static int put_back(struct apply *a, size_t i, struct cm_error *err)
 	return 0;
 }
 
-/* Backwards, so that a directory is done when all in it is. */
+static int finish_dir(struct apply *a, size_t i, struct cm_error *err)
+{
+	const struct cm_step *step = &a->plan->steps[i];
+	bool made = step->action == CM_DO_WRITE;
+
+	if (step->action == CM_DO_REMOVE)
+		return 0;
+	if (!is_theirs_dir(a, i))
+		return step->touched && step->disk && !step->early
+			       ? put_back(a, i, err)
+			       : 0;
+	if (step->action == CM_DO_NOTHING && !step->touched)
+		return 0;
+	return cm_writer_metadata(&a->writer, theirs_of(a, i), made,
+				  id_of(a, i), err);
+}
+
+/*
+ * Backwards, so that a directory is done when all in it is. All of them, also
+ * after a failure: they may have been opened up.
+ */
 static int finish_dirs(struct apply *a, struct cm_error *err)
 {
-	int r = 0;
+	struct cm_error ignored;
+	int first = 0, r;
 
-	for (size_t i = a->plan->rows->len; r == 0 && i-- > 0;) {
-		const struct cm_step *step = &a->plan->steps[i];
-
-		if (step->action == CM_DO_REMOVE)
-			continue;
-		if (is_theirs_dir(a, i)) {
-			if (step->action != CM_DO_NOTHING || step->touched)
-				r = cm_writer_metadata(
-					&a->writer, theirs_of(a, i),
-					step->action == CM_DO_WRITE,
-					id_of(a, i), err);
-		} else if (step->touched && step->disk && !step->early) {
-			r = put_back(a, i, err);
-		}
+	for (size_t i = a->plan->rows->len; i-- > 0;) {
+		r = finish_dir(a, i, first < 0 ? &ignored : err);
+		if (first == 0)
+			first = r;
 	}
-	return r;
+	return first;
+}
+
+/* After a failure: the directories made for files that never came. */
+static void remove_empty_dirs(struct apply *a)
+{
+	const char *name;
+	int parent;
+
+	for (size_t i = a->plan->rows->len; i-- > 0;) {
+		const struct cm_entry *e = theirs_of(a, i);
+
+		if (a->plan->steps[i].action != CM_DO_WRITE ||
+		    !is_theirs_dir(a, i))
+			continue;
+		parent = cm_dir_cache_parent(&a->writer.dirs, e->path,
+					     e->path_len, &name);
+		if (parent >= 0)
+			unlinkat(parent, name, AT_REMOVEDIR);
+	}
 }
 
 /* ---- everything else --------------------------------------------------- */
@@ -247,7 +277,7 @@ static int look_at_links(struct apply *a, struct cm_error *err)
 
 	for (size_t i = 0; r == 0 && i < a->plan->rows->len; i++)
 		if (a->plan->rows->rows[i].pick == CM_PICK_THEIRS &&
-		    has_names(a, i))
+		    !a->plan->steps[i].left && has_names(a, i))
 			r = look_at_link(a, i, err);
 	return r;
 }
@@ -266,7 +296,8 @@ static int apply(struct apply *a, struct cm_error *err)
 		r = make_rest(a, err);
 	if (r == 0)
 		r = remove_rows(a, false, err);
-	/* Also after a failure: they may have been opened up. */
+	if (r < 0)
+		remove_empty_dirs(a);
 	dirs = finish_dirs(a, r == 0 ? err : &ignored);
 	if (r == 0)
 		r = dirs;

@@ -4,8 +4,12 @@
 #include "chunker.h"
 #include "tree.h"
 
-#define AVERAGE		(1 << 20)
-#define AVERAGE_MAX	(CM_CHUNK_SIZE_MAX / 4)
+#define AVERAGE (1 << 20)
+/*
+ * The server takes a zstd frame of up to 16 MiB of content however small it
+ * is; beyond, a chunk of zeros would look like a bomb.
+ */
+#define AVERAGE_MAX	(4 << 20)
 #define CHUNKS_AIMED_AT 16384 /* of about 150 bytes in the manifest each */
 
 /* How far the odds are bent towards the average on either side of it, in

@@ -25,8 +25,8 @@ struct cm_chunk_sizes {
 };
 
 /*
- * 256 KiB, 1 MiB, 4 MiB; larger ones, up to CM_CHUNK_SIZE_MAX, for a tree of
- * so many bytes that the manifest would grow out of bounds.
+ * 256 KiB, 1 MiB, 4 MiB; up to four times that for a tree of so many bytes
+ * that the manifest would grow out of bounds. It does beyond about 200 GB.
  */
 void cm_chunk_sizes_for(int64_t bytes, struct cm_chunk_sizes *ret);
 

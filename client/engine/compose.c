@@ -32,9 +32,7 @@ struct compose {
 static int groups_init(struct groups *g, const struct cm_tree *t,
 		       struct cm_error *err)
 {
-	for (size_t i = 0; t && i < t->len; i++)
-		if (t->entries[i].hlink > g->len)
-			g->len = t->entries[i].hlink;
+	g->len = t ? cm_tree_last_group(t) : 0;
 	g->alias = calloc((size_t)g->len + 1, sizeof(*g->alias));
 	g->members = calloc((size_t)g->len + 1, sizeof(*g->members));
 	g->first = calloc((size_t)g->len + 1, sizeof(*g->first));
@@ -48,20 +46,26 @@ static void groups_release(struct groups *g)
 	free(g->first);
 }
 
-/* The group's books, and its number in them: theirs' if it is one of theirs. */
-static struct groups *group_of(struct compose *c, uint8_t pick, uint32_t hlink,
-			       uint32_t *ret)
+/*
+ * The books that the row's outcome is in, and its group's number in them; NULL
+ * if it is in no group. Ours is looked up under theirs where the two have been
+ * tied together. A file that is the same on both sides may be in a group on our
+ * side alone: then it has got another name here.
+ */
+static struct groups *group_of(struct compose *c,
+			       const struct cm_merge_row *row, uint32_t *ret)
 {
-	uint32_t alias = 0;
+	uint32_t ours = row->ours ? row->ours->hlink : 0;
 
-	*ret = hlink;
-	if (pick == CM_PICK_THEIRS)
+	if (row->pick == CM_PICK_THEIRS && row->theirs->hlink) {
+		*ret = row->theirs->hlink;
 		return &c->theirs_groups;
-	alias = c->ours_groups.alias[hlink];
-	if (!alias)
-		return &c->ours_groups;
-	*ret = alias;
-	return &c->theirs_groups;
+	}
+	if (!ours || !(row->pick == CM_PICK_OURS ||
+		       (row->pick == CM_PICK_THEIRS && row->same)))
+		return NULL;
+	*ret = c->ours_groups.alias[ours] ? c->ours_groups.alias[ours] : ours;
+	return c->ours_groups.alias[ours] ? &c->theirs_groups : &c->ours_groups;
 }
 
 /* A path where both sides are the same ties their groups together. */
@@ -80,15 +84,11 @@ static void tie_groups(struct compose *c)
 static void count_members(struct compose *c)
 {
 	for (size_t i = 0; i < c->rows->len; i++) {
-		const struct cm_merge_row *row = &c->rows->rows[i];
-		const struct cm_entry *e = cm_merge_picked(row);
-		struct groups *g;
 		uint32_t n;
+		struct groups *g = group_of(c, &c->rows->rows[i], &n);
 
-		if (!e || !e->hlink || row->pick == CM_PICK_BASE)
-			continue;
-		g = group_of(c, row->pick, e->hlink, &n);
-		g->members[n]++;
+		if (g)
+			g->members[n]++;
 	}
 }
 
@@ -96,17 +96,15 @@ static void count_members(struct compose *c)
  * Gives the new entry its group: none if it is the only member left, or if it
  * turns out not to be what the first member is.
  */
-static void join_group(struct compose *c, uint8_t pick, struct cm_entry *e)
+static void join_group(struct compose *c, const struct cm_merge_row *row,
+		       struct cm_entry *e)
 {
 	const struct cm_entry *first;
-	struct groups *g;
 	uint32_t n;
+	struct groups *g = group_of(c, row, &n);
 
-	if (!e->hlink)
-		return;
-	g = group_of(c, pick, e->hlink, &n);
 	e->hlink = 0;
-	if (g->members[n] < 2)
+	if (!g || g->members[n] < 2)
 		return;
 	if (!g->first[n]) {
 		g->first[n] = (uint32_t)(e - c->t->entries) + 1;
@@ -186,7 +184,7 @@ static void add_picked(struct compose *c, const struct cm_merge_row *row)
 	*disk = disk_of(c, row->ours);
 	e->flags = flags_of(row, disk);
 	move_content(c, row->pick, e);
-	join_group(c, row->pick, e);
+	join_group(c, row, e);
 	if (e->type != CM_ENTRY_DIR)
 		c->blocking = e;
 	c->t->len++;

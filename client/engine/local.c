@@ -186,7 +186,7 @@ static void on_disk(struct diff *d, uint32_t base, uint32_t scan)
 
 	if (s->unreadable) {
 		d->closed = s;
-		left_out(d, s, "its content cannot be read");
+		left_out(d, s, "another file system, or it may not be read");
 	}
 	if (base != CM_NO_INDEX &&
 	    cm_disk_id_equal(&d->base->disk[base], &s->id))
@@ -243,17 +243,6 @@ static int compare_links(const void *a, const void *b)
 	return (x->entry > y->entry) - (x->entry < y->entry);
 }
 
-/* The highest group number of the entries that were kept. */
-static uint32_t last_group(const struct cm_tree *t)
-{
-	uint32_t last = 0;
-
-	for (size_t i = 0; i < t->len; i++)
-		if (t->entries[i].hlink > last)
-			last = t->entries[i].hlink;
-	return last;
-}
-
 /*
  * Gives one group to the changed files that are one inode. All names of an
  * inode share its ctime, so they are changed or kept together, and a kept one
@@ -276,7 +265,7 @@ static int group_links(struct diff *d)
 				(struct link){d->scan->entries[scan].id.ino, i};
 	}
 	qsort(links, n, sizeof(*links), compare_links);
-	d->group = last_group(d->t);
+	d->group = cm_tree_last_group(d->t);
 	for (size_t i = 1; i < n; i++) {
 		struct cm_entry *before = &d->t->entries[links[i - 1].entry];
 

@@ -84,6 +84,9 @@ CM_DEFINE_CLEANUP(merge_rows, struct cm_merge_rows, cm_merge_rows_free);
  * theirs, then ours where theirs lack them. Entries of our side
  * keep what is known of the disk, as state.h says; ghosts stay as ghosts.
  * Strings are borrowed from the trees, and the rows must be of these.
+ *
+ * A hard-link group that both sides have put into chunks of their own may fall
+ * apart into files of one content; nothing is ever linked that was not.
  */
 int cm_compose(const struct cm_merge_rows *m, const struct cm_state *ours,
 	       const struct cm_tree *theirs, struct cm_state **ret,

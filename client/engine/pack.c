@@ -195,8 +195,8 @@ static enum outcome read_once(struct pack *p, uint32_t index)
 	enum outcome outcome = READ_UNFIT;
 	int saved;
 
-	if (cm_source_open(&p->dirs, e->path, e->path_len, on_disk->has_holes,
-			   &s) == 0 &&
+	if (cm_source_open(&p->dirs, e->path, e->path_len,
+			   on_disk->allocated < on_disk->id.size, &s) == 0 &&
 	    cm_source_settle(&s) == 0) {
 		if (s.stored < CM_LARGE_FILE)
 			outcome = read_small(p, &s, index);
@@ -247,16 +247,25 @@ static int read_file(struct pack *p, uint32_t index)
 	return 0;
 }
 
+/* The groups of which a member is known already, and the rest. */
+static uint8_t *known_groups(const struct cm_tree *t)
+{
+	uint32_t last = cm_tree_last_group(t);
+	uint8_t *groups = calloc((size_t)last + 1, 1);
+
+	for (size_t i = 0; groups && i < t->len; i++)
+		if (!(t->entries[i].flags & CM_ENTRY_UNREAD))
+			groups[t->entries[i].hlink] = 1;
+	if (groups)
+		groups[0] = 0;
+	return groups;
+}
+
 static int read_files(struct pack *p)
 {
-	cm_autofree uint8_t *groups = NULL;
-	uint32_t last = 0;
+	cm_autofree uint8_t *groups = known_groups(p->t);
 	int r = 0;
 
-	for (size_t i = 0; i < p->t->len; i++)
-		if (p->t->entries[i].hlink > last)
-			last = p->t->entries[i].hlink;
-	groups = calloc((size_t)last + 1, 1);
 	if (!groups)
 		return cm_error_nomem(p->err);
 	for (uint32_t i = 0; r == 0 && i < p->t->len; i++) {
@@ -273,34 +282,29 @@ static int read_files(struct pack *p)
 
 /* ---- afterwards -------------------------------------------------------- */
 
-/* The other names of an inode get what its first one got. */
+/* The other names of an inode get what its first known one has. */
 static int copy_to_links(struct pack *p)
 {
-	cm_autofree uint32_t *first = NULL;
-	uint32_t last = 0;
+	cm_autofree uint32_t *known = NULL;
 
-	for (size_t i = 0; i < p->t->len; i++)
-		if (p->t->entries[i].hlink > last)
-			last = p->t->entries[i].hlink;
-	first = calloc((size_t)last + 1, sizeof(*first));
-	if (!first)
+	known = calloc((size_t)cm_tree_last_group(p->t) + 1, sizeof(*known));
+	if (!known)
 		return cm_error_nomem(p->err);
+	for (uint32_t i = 0; i < p->t->len; i++)
+		if (!(p->t->entries[i].flags & CM_ENTRY_UNREAD))
+			known[p->t->entries[i].hlink] = i + 1;
 	for (uint32_t i = 0; i < p->t->len; i++) {
 		struct cm_entry *e = &p->t->entries[i], copy;
 
-		if (!e->hlink)
+		if (!e->hlink || !known[e->hlink] ||
+		    !(e->flags & CM_ENTRY_UNREAD))
 			continue;
-		if (!first[e->hlink]) {
-			first[e->hlink] = i + 1;
-			continue;
-		}
-		if (!(e->flags & CM_ENTRY_UNREAD))
-			continue;
-		copy = p->t->entries[first[e->hlink] - 1];
+		copy = p->t->entries[known[e->hlink] - 1];
 		copy.path = e->path;
 		copy.path_len = e->path_len;
+		copy.flags = e->flags & (uint8_t)~CM_ENTRY_UNREAD;
 		*e = copy;
-		p->l->ours->disk[i] = p->l->ours->disk[first[e->hlink] - 1];
+		p->l->ours->disk[i] = p->l->ours->disk[known[e->hlink] - 1];
 	}
 	return 0;
 }
@@ -348,19 +352,30 @@ static int append_chunks(struct pack *p)
 	return cm_tree_set_chunks(p->t, all, p->first_chunk + n, p->err);
 }
 
-static void expect(struct pack *p, int64_t *ret_bytes)
+/*
+ * Tells what is to come, and sums up what the new tree will store: by its
+ * blocks where a file has holes.
+ */
+static void expect(struct pack *p, int64_t *ret_stored)
 {
-	struct cm_tree_totals totals;
-	int64_t files = 0, bytes = 0;
+	int64_t files = 0, bytes = 0, stored;
 
-	for (size_t i = 0; i < p->t->len; i++)
-		if (p->t->entries[i].flags & CM_ENTRY_UNREAD) {
+	*ret_stored = 0;
+	for (size_t i = 0; i < p->t->len; i++) {
+		const struct cm_entry *e = &p->t->entries[i];
+		const struct cm_scan_entry *on_disk;
+
+		stored = cm_entry_stored(e);
+		if (e->flags & CM_ENTRY_UNREAD) {
+			on_disk = &p->scan->entries[p->l->scan_of[i]];
+			if (on_disk->allocated < stored)
+				stored = on_disk->allocated;
 			files++;
-			bytes += p->t->entries[i].size;
+			bytes += stored;
 		}
+		*ret_stored += stored;
+	}
 	cm_job_expect(p->job, files, bytes);
-	cm_tree_totals(p->t, &totals);
-	*ret_bytes = totals.bytes;
 }
 
 static int pack_all(struct pack *p)
@@ -392,11 +407,11 @@ int cm_pack(struct cm_job *j, const struct cm_root *m,
 			 .first_chunk = (uint32_t)l->ours->tree->chunks_len,
 			 .err = err};
 	struct cm_chunk_sizes sizes;
-	int64_t bytes;
+	int64_t stored;
 	int r;
 
-	expect(&p, &bytes);
-	cm_chunk_sizes_for(bytes, &sizes);
+	expect(&p, &stored);
+	cm_chunk_sizes_for(stored, &sizes);
 	cm_chunker_init(&p.chunker, &sizes);
 	r = cm_upload_start(j, sizes.max, &upload, err);
 	if (r < 0)

@@ -196,13 +196,9 @@ int cm_reuse_chunks(struct cm_job *j, struct cm_connection *c,
 	const struct cm_tree *t = l->ours->tree;
 	cm_autofree struct use *uses = calloc(t->chunks_len + 1, sizeof(*uses));
 	cm_autofree uint8_t *groups = NULL;
-	uint32_t last = 0;
 	int r;
 
-	for (size_t i = 0; i < t->len; i++)
-		if (t->entries[i].hlink > last)
-			last = t->entries[i].hlink;
-	groups = calloc((size_t)last + 1, 1);
+	groups = calloc((size_t)cm_tree_last_group(t) + 1, 1);
 	if (!uses || !groups)
 		return cm_error_nomem(err);
 	count_use(l, uses, groups);

@@ -146,8 +146,7 @@ static int add_name(struct worker *w, const struct node *n, int fd,
 	item->e.uid = st.st_uid;
 	item->e.gid = st.st_gid;
 	item->e.nlink = (uint32_t)st.st_nlink;
-	item->e.has_holes =
-		S_ISREG(st.st_mode) && (int64_t)st.st_blocks * 512 < st.st_size;
+	item->e.allocated = (int64_t)st.st_blocks * 512;
 	cm_disk_id_of(&st, &item->e.id);
 	return S_ISDIR(st.st_mode) ? add_node(w, item, st.st_dev) : 0;
 }

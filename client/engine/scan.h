@@ -47,8 +47,8 @@ struct cm_scan_entry {
 	uint32_t mode; /* st_mode, type included */
 	uint32_t uid, gid;
 	uint32_t nlink;
-	bool unreadable; /* a directory whose content is not known */
-	bool has_holes;	 /* fewer blocks than the size asks for */
+	bool unreadable;   /* a directory whose content is not known */
+	int64_t allocated; /* bytes on disk; with holes, less than the size */
 	struct cm_disk_id id;
 };
 

@@ -95,6 +95,16 @@ void cm_tree_totals(const struct cm_tree *t, struct cm_tree_totals *ret)
 	*ret = sum;
 }
 
+uint32_t cm_tree_last_group(const struct cm_tree *t)
+{
+	uint32_t last = 0;
+
+	for (size_t i = 0; i < t->len; i++)
+		if (t->entries[i].hlink > last)
+			last = t->entries[i].hlink;
+	return last;
+}
+
 size_t cm_tree_search(const struct cm_tree *t, const char *path, size_t len)
 {
 	size_t low = 0, high = t->len, mid;

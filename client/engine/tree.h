@@ -155,6 +155,9 @@ struct cm_tree_totals {
 };
 void cm_tree_totals(const struct cm_tree *t, struct cm_tree_totals *ret);
 
+/* The highest number of a hard-link group; 0 if there is none. */
+uint32_t cm_tree_last_group(const struct cm_tree *t);
+
 /*
  * Index of the first entry at or behind `path`, by binary search. It is the
  * path's own if its path equals.

@@ -29,20 +29,22 @@ versions_upgrade()
 group_versions()
 {
 	local data env=$FS/env disk bytes r
+	# shellcheck disable=SC2034  # read by tree_make
 	PIP_ARGUMENTS=(-r "$BENCH/requirements.txt")
+	# shellcheck disable=SC2034
 	[[ -z ${QUICK:-} ]] || PIP_ARGUMENTS=("SQLAlchemy==2.1.8")
 	tree_make "$env"
 	data=$(new_dir store)
 	ours_start "$data"
-	cachectl save env:v1 "$env"
+	cachectl save --tag v1 env "$env"
 	store_size "$data"
 	disk=$STORE_DISK
 	bytes=$STORE_BYTES
 	# An environment knows its own path: the copy takes its place.
 	mv "$env" "$FS/env.first"
-	cachectl restore env:v1 "$env"
+	cachectl restore --tag v1 env "$env"
 	versions_upgrade "$env"
-	cachectl save env:v2 "$env"
+	cachectl save --tag v2 env "$env"
 	store_size "$data"
 	section "Two versions of an environment ($VERSIONS_KIND)"
 	r=$(calc "$STORE_BYTES / $bytes")

@@ -3,6 +3,7 @@
 # shellcheck shell=bash
 
 BUILD=$CM_TOP/build-bench
+# shellcheck disable=SC2034  # read by the groups
 TOOLS=$BUILD/tests/bench
 CACHEMOUNTD=$BUILD/server/cachemountd
 CACHECTL=$BUILD/client/cachectl
@@ -46,7 +47,7 @@ ours_put()
 {
 	local digest
 	digest=sha256:$(sha256sum "$2" | cut -d ' ' -f 1)
-	bounded curl -fsS -X POST -T "$2" -H 'Expect:' \
+	bounded curl -fsS --data-binary "@$2" -H 'Expect:' \
 		-H 'Content-Type: application/octet-stream' \
 		"$OURS_URL/v2/$1/blobs/uploads/?digest=$digest"
 	printf '%s' "$digest"
@@ -93,6 +94,7 @@ nginx_start()
 	# Its workers run as another user.
 	chmod 755 "$WORK" "$FS" "$1"
 	start "$WORK/nginx.log" /usr/sbin/nginx -p "$WORK" -c "$WORK/nginx.conf"
+	# shellcheck disable=SC2034  # read by the groups
 	NGINX_PID=$STARTED
 }
 

@@ -16,7 +16,7 @@ head -c 3000000 /dev/urandom >"$WORK/mount/large"
 printf 'text\n' >"$WORK/mount/deep/er/small"
 ln -s deep/er/small "$WORK/mount/link"
 chmod 751 "$WORK/mount/deep"
-ctl --scope main save things "$WORK/mount"
+ctl --scope main save -t any things "$WORK/mount"
 
 # inside ROOT ARGUMENT…: cachectl in a copy of the root.
 inside()
@@ -37,15 +37,15 @@ round()
 	rm -rf "$WORK/out" "$WORK/back"
 	mkdir "$WORK/out" "$WORK/back"
 	check "$kind: help" inside "$root" --help
-	check "$kind: restore" inside "$root" --strict restore things /mnt
+	check "$kind: restore" inside "$root" --strict restore -t any things /mnt
 	rm -rf "$WORK/out/.cachectl"
 	check "$kind: the same tree" diff -r --no-dereference \
 		--exclude=.cachectl "$WORK/mount" "$WORK/out"
 	check_eq "$kind: the mode" 751 "$(stat -c %a "$WORK/out/deep")"
 	printf '%s\n' "$kind" >"$WORK/out/from"
-	check "$kind: save" inside "$root" --strict save "from-$kind" /mnt
+	check "$kind: save" inside "$root" --strict save -t any "from-$kind" /mnt
 	check "$kind: and back" ctl --scope main --strict \
-		restore "from-$kind" "$WORK/back"
+		restore -t any "from-$kind" "$WORK/back"
 	check_eq "$kind: the new file" "$kind" "$(cat "$WORK/back/from")"
 	check "$kind: a server that is gone is no failure" inside_offline "$root"
 }

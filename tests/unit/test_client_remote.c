@@ -199,7 +199,7 @@ static void test_remote__get_refuses_other_encodings(void **st)
 static bool altered_blob(int fd, const struct fake_request *r, void *arg)
 {
 	struct script *s = arg;
-	static char other[DATA_LEN + 1];
+	char other[DATA_LEN + 1];
 
 	(void)r;
 	memcpy(other, s->data, DATA_LEN);
@@ -442,7 +442,7 @@ static void test_remote__redirects_don_t_carry_the_token(void **st)
 /* Says that the even ones of 2,500 digests are missing. */
 static bool missing_even(int fd, const struct fake_request *r, void *arg)
 {
-	static char answer[100000];
+	char answer[100000];
 	size_t len = (size_t)sprintf(answer, "{\"missing\":[");
 	const char *at = r->body;
 	unsigned n = 0;

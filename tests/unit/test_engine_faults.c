@@ -4,10 +4,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -25,7 +28,6 @@ struct fixture {
 	struct cm_remote *remote;
 	char *a, *b;
 	struct cm_snapshot_options oa, ob;
-	int64_t size; /* of the file that grow() changes */
 };
 
 static int setup(void **state)
@@ -182,14 +184,35 @@ static void test_faults__killed_while_restoring(void **state)
 
 /* ---- files that change --------------------------------------------------- */
 
-static void grow(void *arg)
-{
-	struct fixture *f = arg;
-	int fd = open(at(f->a, "busy"), O_WRONLY | O_APPEND | O_CLOEXEC);
+struct grower {
+	const char *path;
+	atomic_bool stop;
+	pthread_t thread;
+};
 
-	f->size += 4;
-	assert_int_equal(write(fd, "more", 4), 4);
+static void *grow(void *arg)
+{
+	struct grower *g = arg;
+	int fd = open(g->path, O_WRONLY | O_APPEND | O_CLOEXEC);
+
+	while (!g->stop && write(fd, "more", 4) == 4)
+		nap(200);
 	close(fd);
+	return NULL;
+}
+
+/* Saves while the file at `path` grows all the time. */
+static struct cm_snapshot_result save_while_growing(struct fixture *f,
+						    const char *path)
+{
+	struct grower g = {.path = path};
+	struct cm_snapshot_result r;
+
+	pthread_create(&g.thread, NULL, grow, &g);
+	r = do_save(&f->oa);
+	g.stop = true;
+	pthread_join(g.thread, NULL);
+	return r;
 }
 
 static void test_faults__file_changes_while_read(void **state)
@@ -197,16 +220,12 @@ static void test_faults__file_changes_while_read(void **state)
 	struct fixture *f = *state;
 	struct cm_snapshot_result r;
 
-	/* More than the buffers hold, so that sending starts before its end. */
 	make_file(at(f->a, "busy"), 70 << 20, 1);
 	make_text(at(f->a, "calm"), "c");
-	f->oa.jobs = 2;
-	fake_remote_before(f->remote, FAKE_BLOB_PUT, grow, f);
-	r = do_save(&f->oa);
+	r = save_while_growing(f, at(f->a, "busy"));
 	assert_int_equal(r.left_out, 1);
 	assert_int_equal(warnings_seen(), 1);
 	assert_non_null(strstr(last_warning(), "changed while"));
-	fake_remote_before(f->remote, FAKE_BLOB_PUT, NULL, NULL);
 	do_restore(&f->ob);
 	assert_false(exists(at(f->b, "busy")));
 	assert_true(exists(at(f->b, "calm")));
@@ -217,14 +236,13 @@ static void test_faults__file_changes_while_read(void **state)
 	assert_same_dirs(f->a, f->b);
 
 	/* While it changes again, the last whole version stays. */
-	grow(f);
-	fake_remote_before(f->remote, FAKE_MISSING, grow, f);
 	make_text(at(f->a, "calm"), "changed");
-	do_save(&f->oa);
-	fake_remote_before(f->remote, FAKE_MISSING, NULL, NULL);
+	set_mtime(at(f->a, "busy"), 1);
+	r = save_while_growing(f, at(f->a, "busy"));
+	assert_true(r.published);
+	assert_int_equal(warnings_seen(), 1);
 	do_restore(&f->ob);
 	assert_true(exists(at(f->b, "busy")));
-	assert_int_equal(warnings_seen(), 1);
 	do_save(&f->oa);
 	do_restore(&f->ob);
 	assert_same_dirs(f->a, f->b);
@@ -414,6 +432,49 @@ static void test_hostile__links_on_disk_are_replaced(void **state)
 	scratch_free(outside);
 }
 
+/* ---- other file systems below the mount --------------------------------- */
+
+static void test_mounts__nested_one_is_left_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct cm_snapshot_result r;
+
+	make_dir(at(f->a, "inner"), 0755);
+	make_text(at(f->a, "inner/f"), "theirs");
+	make_text(at(f->a, "outer"), "o");
+	do_save(&f->oa);
+	make_dir(at(f->b, "inner"), 0755);
+	if (mount("none", at(f->b, "inner"), "tmpfs", 0, "size=1m") < 0)
+		skip();
+	make_text(at(f->b, "inner/own"), "own");
+	f->ob.merge = CM_MERGE_REPLACE;
+	do_restore(&f->ob);
+	assert_true(exists(at(f->b, "outer")));
+	assert_true(exists(at(f->b, "inner/own")));
+	assert_false(exists(at(f->b, "inner/f")));
+
+	/* Nor is what it hides taken for deleted. */
+	f->ob.merge = CM_MERGE_UNION;
+	make_text(at(f->b, "new"), "n");
+	r = do_save(&f->ob);
+	assert_int_equal(r.left_out, 1);
+	do_restore(&f->oa);
+	assert_true(exists(at(f->a, "inner/f")));
+	assert_false(exists(at(f->a, "inner/own")));
+
+	/* Not even when the directory is to go. */
+	assert_int_equal(unlink(at(f->a, "inner/f")), 0);
+	assert_int_equal(rmdir(at(f->a, "inner")), 0);
+	make_text(at(f->a, "inner"), "now a file");
+	do_save(&f->oa);
+	f->ob.merge = CM_MERGE_REPLACE;
+	do_restore(&f->ob);
+	assert_true(exists(at(f->b, "inner/own")));
+	assert_int_equal(umount(at(f->b, "inner")), 0);
+	do_restore(&f->ob);
+	assert_same_dirs(f->a, f->b);
+}
+
 /* ---- without rights ------------------------------------------------------ */
 
 /* Runs `fn` as nobody in a process of its own; its result, or skip. */
@@ -565,6 +626,7 @@ int main(void)
 		unit(test_hostile__refused_trees),
 		unit(test_hostile__refused_manifests),
 		unit(test_hostile__links_on_disk_are_replaced),
+		unit(test_mounts__nested_one_is_left_alone),
 		unit(test_rights__read_only_directories),
 		unit(test_rights__unreadable_is_kept),
 		unit(test_rights__unwritable_mount),

@@ -132,7 +132,10 @@ static void test_merge__paths(void **state)
 		/* Deleted on one side, or changed on the other. */
 		{"a#1 b#1", "b#1", "a#1 b#1", "b#1"},
 		{"a#1 b#1", "a#1 b#1", "b#1", "b#1"},
-		{"a#1", "", "a#2", "a#2"},
+		{"a#1", "", "a@2#2", "a#2"},
+		/* Only put into another chunk, which is no change. */
+		{"a#1", "", "a#2", ""},
+		{"a@3#1", "a@2#2", "a@3#3", "a#2"},
 		{"a#1", "a#2", "", "a#2"},
 		{"a#1 b#1", "b#1", "b#1", "b#1"},
 		/* A directory deleted by one, added to by the other. */
@@ -328,6 +331,19 @@ static void test_builders__hard_links_stay_together(void **state)
 	assert_int_equal(stat(at(f->c, "four"), &y), 0);
 	assert_int_equal(x.st_ino, y.st_ino);
 	assert_int_equal(x.st_nlink, 4);
+	/* A file of one name gets a second one by each. */
+	make_text(at(f->a, "single"), "s");
+	do_save(&f->oa);
+	do_restore(&f->ob);
+	do_restore(&f->oc);
+	assert_int_equal(link(at(f->b, "single"), at(f->b, "by b")), 0);
+	assert_int_equal(link(at(f->c, "single"), at(f->c, "by c")), 0);
+	do_save(&f->ob);
+	do_save(&f->oc);
+	do_restore(&f->oc);
+	assert_int_equal(stat(at(f->c, "by b"), &x), 0);
+	assert_int_equal(x.st_nlink, 3);
+
 	/* The member that carries the content goes. */
 	assert_int_equal(unlink(at(f->c, "four")), 0);
 	do_save(&f->oc);

@@ -5,17 +5,21 @@ import sys
 failures = 0
 
 
+def _say(text):
+    """In one piece: several threads may have something to say."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 def ok(name):
-    print(f"ok {name}", flush=True)
+    _say(f"ok {name}")
 
 
 def not_ok(name, *why):
     global failures
     failures += 1
-    print(f"not ok {name}")
-    for line in "\n".join(str(w) for w in why).splitlines():
-        print(f"  # {line}")
-    sys.stdout.flush()
+    reasons = "\n".join(str(w) for w in why).splitlines()
+    _say("\n".join([f"not ok {name}"] + [f"  # {r}" for r in reasons]))
 
 
 def check(name, truth, *why):
@@ -32,12 +36,12 @@ def check_eq(name, wanted, got, *why):
 
 
 def skip_one(name, why):
-    print(f"skip {name}: {why}", flush=True)
+    _say(f"skip {name}: {why}")
 
 
 def note(text):
     """Told only when the script fails, like all else that is no result."""
-    print(f"# {text}", flush=True)
+    _say(f"# {text}")
 
 
 def finish():

@@ -4,6 +4,7 @@ usage: together.py --data DIR --log FILE [--idle N] -- COMMAND…"""
 
 import argparse
 import json
+import os
 import random
 import threading
 import time
@@ -17,6 +18,7 @@ from registry import Gone, Registry, digest_of, manifest
 from slow import SlowClients
 
 KIB = 1024
+SANITIZED = "ASAN_OPTIONS" in os.environ
 CONNECTION_MEMORY = 66 * KIB  # 64 KiB of libmicrohttpd's, and ours
 
 
@@ -230,8 +232,11 @@ def crowd(d, count):
     tap.check_eq("crowd: all are let in", count, connected)
     tap.check("crowd: the others work on", not odd and worst < 2, worst,
               *odd[:3], d.tail())
-    tap.check("crowd: each costs no more than its buffer",
-              before < (96 << 20) + count * CONNECTION_MEMORY, before)
+    if SANITIZED:
+        tap.skip_one("crowd: what each costs", "a sanitizer's memory counts")
+    else:
+        tap.check("crowd: each costs no more than its buffer",
+                  before < (96 << 20) + count * CONNECTION_MEMORY, before)
     served = people.still_served(100)
     tap.check("crowd: the idle ones are served when they wake",
               served == 100, served)
