@@ -207,6 +207,13 @@ int cm_bytes_session_open(struct cm_bytes *b, const char *id,
 	return 0;
 }
 
+int cm_bytes_sync_uploads(struct cm_bytes *b, struct cm_error *err)
+{
+	if (fsync(b->uploads_fd) < 0)
+		return cm_error_errno(err, "cannot sync the uploads folder");
+	return 0;
+}
+
 int cm_bytes_session_remove(struct cm_bytes *b, const char *id,
 			    struct cm_error *err)
 {
@@ -274,6 +281,11 @@ int cm_bytes_write(int fd, const void *data, size_t len, int64_t offset,
 		offset += n;
 	}
 	return 0;
+}
+
+void cm_bytes_begin_writeback(int fd, int64_t offset, int64_t len)
+{
+	sync_file_range(fd, offset, len, SYNC_FILE_RANGE_WRITE);
 }
 
 ssize_t cm_bytes_read(int fd, void *buf, size_t len, int64_t offset,

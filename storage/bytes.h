@@ -58,6 +58,9 @@ int cm_bytes_session_open(struct cm_bytes *b, const char *id,
 			  enum cm_encoding encoding, bool create,
 			  struct cm_temp *ret, struct cm_error *err);
 
+/* Makes the names of new session files durable. BLOCKING. */
+int cm_bytes_sync_uploads(struct cm_bytes *b, struct cm_error *err);
+
 /* Removes the file of a session, if there is one. */
 int cm_bytes_session_remove(struct cm_bytes *b, const char *id,
 			    struct cm_error *err);
@@ -74,6 +77,12 @@ void cm_bytes_temp_keep(struct cm_temp *t);
 /* Writes all of `len` bytes at `offset`. CM_ERR_NO_SPACE on a full disk. */
 int cm_bytes_write(int fd, const void *data, size_t len, int64_t offset,
 		   struct cm_error *err);
+
+/*
+ * Asks the kernel to begin writing a range to disk, so that the sync at the
+ * end finds little left to do. Promises nothing.
+ */
+void cm_bytes_begin_writeback(int fd, int64_t offset, int64_t len);
 
 /* Reads up to `len` bytes at `offset`: the number read, 0 at the end. */
 ssize_t cm_bytes_read(int fd, void *buf, size_t len, int64_t offset,

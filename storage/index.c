@@ -26,7 +26,6 @@
 struct job {
 	cm_index_fn fn;
 	void *arg;
-	struct cm_error *err;
 	struct cm_error own_err;
 	int result;
 	bool done;
@@ -78,25 +77,37 @@ static int write_totals(struct cm_tx *tx, struct cm_error *err)
 	return r;
 }
 
-/* Runs one job in a savepoint, so that its failure is its own. */
-static int run_job(struct cm_tx *tx, struct job *j)
+/* Takes back what a job has done that failed with `why`, as `*err` says. */
+static int undo_job(struct cm_tx *tx, int why, struct cm_error *err)
+{
+	int r;
+
+	/* SQLite itself has ended the transaction: a full disk, no memory. */
+	if (sqlite3_get_autocommit(tx->db->handle))
+		return why;
+	tx->db->repos_generation++;
+	r = cm_db_run(tx->db, "ROLLBACK TO job", err);
+	return r == 0 ? cm_db_run(tx->db, "RELEASE job", err) : r;
+}
+
+/*
+ * Runs one job in a savepoint, so that its failure is its own. Fails only when
+ * the whole batch has.
+ */
+static int run_job(struct cm_tx *tx, struct job *j, struct cm_error *err)
 {
 	int64_t totals[CM_TOTALS_LEN];
-	int r, undo;
+	int r = cm_db_run(tx->db, "SAVEPOINT job", err);
 
-	memcpy(totals, tx->totals, sizeof(totals));
-	r = cm_db_run(tx->db, "SAVEPOINT job", &j->own_err);
 	if (r < 0)
 		return r;
+	memcpy(totals, tx->totals, sizeof(totals));
 	j->result = j->fn(tx, j->arg, &j->own_err);
 	if (j->result >= 0)
-		return cm_db_run(tx->db, "RELEASE job", &j->own_err);
+		return cm_db_run(tx->db, "RELEASE job", err);
 	memcpy(tx->totals, totals, sizeof(totals));
-	tx->db->repos_generation++;
-	undo = cm_db_run(tx->db, "ROLLBACK TO job", NULL);
-	if (undo == 0)
-		undo = cm_db_run(tx->db, "RELEASE job", NULL);
-	return undo;
+	*err = j->own_err;
+	return undo_job(tx, j->result, err);
 }
 
 static int commit(struct cm_tx *tx, struct cm_error *err)
@@ -130,11 +141,8 @@ static void run_batch(struct cm_index *ix, struct job *jobs)
 	int r;
 
 	r = cm_db_run(tx.db, "BEGIN IMMEDIATE", &err);
-	for (struct job *j = jobs; r == 0 && j; j = j->next) {
-		r = run_job(&tx, j);
-		if (r < 0)
-			err = j->own_err;
-	}
+	for (struct job *j = jobs; r == 0 && j; j = j->next)
+		r = run_job(&tx, j, &err);
 	if (r == 0)
 		r = commit(&tx, &err);
 	if (r < 0)

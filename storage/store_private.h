@@ -68,6 +68,14 @@ struct cm_doomed {
 void cm_doomed_finish(struct cm_store *s, struct cm_doomed *doomed);
 
 /*
+ * Finds a blob through its link and leases it: 1 found, 0 not, <0. On return
+ * the sweep knows of the lease.
+ */
+int cm_blob_find_leased(struct cm_store *s, struct cm_db *db, int64_t repo_id,
+			const struct cm_digest *d, struct cm_blob_row *row,
+			struct cm_error *err);
+
+/*
  * Opens a blob whoever has it. `*ret_row` is filled though its bytes be lost
  * or of the wrong length (CM_ERR_CORRUPT).
  */
@@ -105,9 +113,6 @@ int cm_store_publish(struct cm_store *s, const char *repo,
 
 int cm_sessions_new(struct cm_sessions **ret, struct cm_error *err);
 void cm_sessions_free(struct cm_sessions *ss);
-
-/* Whether a request has the session open now. */
-bool cm_sessions_open(struct cm_sessions *ss, const char *id);
 
 /*
  * Takes a session for one request. CM_ERR_BUSY if one has it. `*ret_hasher` is

@@ -21,7 +21,8 @@
 
 #include "store_private.h"
 
-#define READ_PIECE (256 << 10)
+#define WRITEBACK_STEP (4 << 20)
+#define READ_PIECE     (256 << 10)
 
 struct cm_upload {
 	struct cm_store *store;
@@ -32,6 +33,7 @@ struct cm_upload {
 	struct cm_hasher *hasher; /* of plain bytes */
 	struct cm_temp temp;
 	bool ended;	 /* committed, or refused: nothing is left to keep */
+	bool file_new;	 /* its name is not durable yet */
 	size_t buffered; /* bytes in `buffer`; only while temp.fd is -1 */
 	char buffer[CM_INLINE_MAX];
 };
@@ -261,6 +263,7 @@ static int spill(struct cm_upload *u, struct cm_error *err)
 			r = cm_bytes_temp_new(u->store->bytes, &u->temp, err);
 		if (r < 0)
 			return r;
+		u->file_new = true;
 	}
 	r = cm_bytes_write(u->temp.fd, u->buffer, u->buffered, 0, err);
 	if (r < 0) {
@@ -318,6 +321,17 @@ int cm_upload_set_encoding(struct cm_upload *u, enum cm_encoding encoding,
 	return 0;
 }
 
+/* A large upload reaches the disk while it comes in, not all at its end. */
+static void begin_writeback(struct cm_upload *u, size_t len)
+{
+	int64_t done = u->offset / WRITEBACK_STEP * WRITEBACK_STEP;
+	int64_t end =
+		(u->offset + (int64_t)len) / WRITEBACK_STEP * WRITEBACK_STEP;
+
+	if (u->temp.fd >= 0 && end > done)
+		cm_bytes_begin_writeback(u->temp.fd, done, end - done);
+}
+
 static int keep_bytes(struct cm_upload *u, const void *data, size_t len,
 		      struct cm_error *err)
 {
@@ -351,6 +365,7 @@ int cm_upload_append(struct cm_upload *u, const void *data, size_t len,
 	r = keep_bytes(u, data, len, err);
 	if (r < 0)
 		return r;
+	begin_writeback(u, len);
 	u->offset += (int64_t)len;
 	if (u->encoding == CM_ENCODING_ZSTD)
 		return 0;
@@ -368,6 +383,10 @@ int cm_upload_sync(struct cm_upload *u, struct cm_error *err)
 	}
 	if (r == 0 && fdatasync(u->temp.fd) < 0)
 		r = cm_error_errno(err, "cannot sync an upload");
+	if (r == 0 && u->file_new)
+		r = cm_bytes_sync_uploads(u->store->bytes, err);
+	if (r == 0)
+		u->file_new = false;
 	return r;
 }
 
@@ -501,16 +520,21 @@ int cm_upload_cancel(struct cm_store *s, const char *repo, const char *id,
 		     struct cm_error *err)
 {
 	struct begin_job j = {.repo = repo, .id = id};
+	struct cm_hasher *known = NULL;
+	int64_t known_offset = 0;
 	int r;
 
 	if (!id_valid(id))
 		return no_session(repo, err);
-	if (cm_sessions_open(s->sessions, id))
-		return cm_error_set(err, CM_ERR_BUSY,
-				    "another request is writing to upload %s",
-				    id);
+	/* It is ours meanwhile, so that nobody writes to what goes. */
+	r = cm_sessions_take(s->sessions, id, &known, &known_offset, err);
+	if (r < 0)
+		return r;
 	r = cm_index_write(s->index, end_tx, &j, err);
-	if (r == 0)
+	if (r == 0) {
 		cm_bytes_session_remove(s->bytes, id, NULL);
+		cm_hasher_free(cm_take_ptr(known));
+	}
+	cm_sessions_give(s->sessions, id, known, known_offset);
 	return r;
 }
