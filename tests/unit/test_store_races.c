@@ -8,6 +8,7 @@
  * manifest for as long as the lease holds, and what a manifest names can be
  * read.
  */
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -33,7 +34,7 @@ struct raced {
 };
 
 struct race {
-	char dir[64];
+	char dir[PATH_MAX];
 	struct cm_store *store;
 	struct raced contents[CONTENTS];
 	int64_t end_ms;
@@ -278,7 +279,8 @@ static int setup(void **state)
 	struct cm_error err = {0};
 
 	assert_non_null(r);
-	strcpy(r->dir, "/tmp/cm-races-XXXXXX");
+	snprintf(r->dir, sizeof(r->dir), "%s/cm-races-XXXXXX",
+		 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	assert_non_null(mkdtemp(r->dir));
 	for (unsigned i = 0; i < CONTENTS; i++)
 		make_content(&r->contents[i], i);
@@ -291,7 +293,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct race *r = *state;
-	char command[128];
+	char command[PATH_MAX + 16];
 
 	cm_store_close(r->store);
 	snprintf(command, sizeof(command), "rm -rf -- '%s'", r->dir);
