@@ -129,13 +129,23 @@ static void work_release(struct work *w)
 	manifest_free(&w->large);
 }
 
+static int begin_session(struct store_fixture *f, struct work *w)
+{
+	return cm_upload_begin(f->store, "main/a", w->id, &f->err);
+}
+
 static int push_session(struct store_fixture *f, struct work *w)
 {
 	cm_auto(upload) struct cm_upload *u = NULL;
 	struct cm_blob_info info;
-	int r = cm_upload_open(f->store, "main/a", w->id, &u, &f->err);
 	size_t at;
+	int r = cm_upload_open(f->store, "main/a", w->id, &u, &f->err);
 
+	/* A sync of it failed: it can't be continued, only done anew. */
+	if (r == CM_ERR_NOT_FOUND)
+		r = begin_session(f, w);
+	if (r == 0 && !u)
+		r = cm_upload_open(f->store, "main/a", w->id, &u, &f->err);
 	if (r < 0)
 		return r;
 	at = (size_t)cm_upload_offset(u);
@@ -186,15 +196,6 @@ static void check(struct store_fixture *f, struct work *w)
 	if (rmdir(path) < 0)
 		fail_msg("something is left in uploads/");
 	store_reopen(f);
-}
-
-/*
- * The session may have ended with the failed try: its commit went through and
- * only the answer was lost, or it was refused.
- */
-static int begin_session(struct store_fixture *f, struct work *w)
-{
-	return cm_upload_begin(f->store, "main/a", w->id, &f->err);
 }
 
 static void fail_each(struct store_fixture *f, enum fault what, int error,
