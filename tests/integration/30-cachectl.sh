@@ -282,22 +282,8 @@ json 'purge --scope: that scope, and no other' \
 if command -v python3 >/dev/null; then
 	answer()
 	{
-		python3 - "$1" "$CACHECTL" --server "$URL" purge --all <<-'PY'
-			import os, pty, sys
-			pid, fd = pty.fork()
-			if pid == 0:
-			    os.execv(sys.argv[2], sys.argv[2:])
-			said = b""
-			while b"[y/N]" not in said:
-			    said += os.read(fd, 1000)
-			os.write(fd, sys.argv[1].encode() + b"\n")
-			try:
-			    while os.read(fd, 1000):
-			        pass
-			except OSError:
-			    pass
-			sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-		PY
+		python3 "${0%.sh}.py" answer "$1" "$CACHECTL" --server "$URL" \
+			purge --all
 	}
 	check_status 'purge: asks on a terminal; no' 1 answer ''
 	check_status 'purge: asks on a terminal; yes' 0 answer y
@@ -326,25 +312,7 @@ check_match 'a wrong address: told, and the build goes on' \
 # --- a list without end -----------------------------------------------------------
 
 if command -v python3 >/dev/null; then
-	python3 - "$WORK/endless" <<-'PY' &
-		import http.server, sys
-		class Handler(http.server.BaseHTTPRequestHandler):
-		    protocol_version = "HTTP/1.1"
-		    def do_GET(self):
-		        body = b'{"tags":[],"next":"a:b"}'
-		        self.send_response(200)
-		        self.send_header("Content-Length", str(len(body)))
-		        self.end_headers()
-		        self.wfile.write(body)
-		    def log_message(self, *_):
-		        pass
-		server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-		with open(sys.argv[1] + ".new", "w") as f:
-		    f.write(f"http://127.0.0.1:{server.server_address[1]}")
-		import os
-		os.rename(sys.argv[1] + ".new", sys.argv[1])
-		server.serve_forever()
-	PY
+	python3 "${0%.sh}.py" endless "$WORK/endless" &
 	on_exit kill "$!"
 	retry_until 10 test -e "$WORK/endless"
 	told timeout 20 "$CACHECTL" --server "$(cat "$WORK/endless")" ls
