@@ -372,6 +372,35 @@ int cm_upload_append(struct cm_upload *u, const void *data, size_t len,
 	return cm_hasher_update(u->hasher, data, len, err);
 }
 
+static int end_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
+{
+	const struct begin_job *j = arg;
+	int r = session_exists(tx->db, j->repo, j->id, err);
+
+	if (r == 0)
+		return no_session(j->repo, err);
+	if (r > 0)
+		r = cm_db_run(tx->db, "DELETE FROM uploads WHERE id = ?", err,
+			      CM_TEXT(j->id));
+	if (r == 0)
+		tx->totals[CM_TOTAL_UPLOADS]--;
+	return r;
+}
+
+/*
+ * Ends a session that can't be continued: its bytes are wrong, or a sync of
+ * them failed. After that the kernel may forget what it could not write, and
+ * the next sync would succeed.
+ */
+static void refuse(struct cm_upload *u)
+{
+	struct begin_job j = {.repo = u->repo, .id = u->id};
+
+	u->ended = true;
+	if (u->id[0])
+		cm_index_write(u->store->index, end_tx, &j, NULL);
+}
+
 int cm_upload_sync(struct cm_upload *u, struct cm_error *err)
 {
 	int r = 0;
@@ -387,6 +416,8 @@ int cm_upload_sync(struct cm_upload *u, struct cm_error *err)
 		r = cm_bytes_sync_uploads(u->store->bytes, err);
 	if (r == 0)
 		u->file_new = false;
+	else if (u->temp.fd >= 0)
+		refuse(u);
 	return r;
 }
 
@@ -443,31 +474,6 @@ static int examine(struct cm_upload *u, struct cm_temp *plain,
 	return 0;
 }
 
-static int end_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
-{
-	const struct begin_job *j = arg;
-	int r = session_exists(tx->db, j->repo, j->id, err);
-
-	if (r == 0)
-		return no_session(j->repo, err);
-	if (r > 0)
-		r = cm_db_run(tx->db, "DELETE FROM uploads WHERE id = ?", err,
-			      CM_TEXT(j->id));
-	if (r == 0)
-		tx->totals[CM_TOTAL_UPLOADS]--;
-	return r;
-}
-
-/* Refused: a session whose bytes are wrong can't be continued. */
-static void refuse(struct cm_upload *u)
-{
-	struct begin_job j = {.repo = u->repo, .id = u->id};
-
-	u->ended = true;
-	if (u->id[0])
-		cm_index_write(u->store->index, end_tx, &j, NULL);
-}
-
 static int check_digest(const struct cm_digest *expected,
 			const struct cm_digest *got, struct cm_error *err)
 {
@@ -495,6 +501,8 @@ static int commit(struct cm_upload *u, struct cm_candidate *c,
 	c->memory = c->temp->fd < 0 ? u->buffer : NULL;
 	if (r == 0)
 		r = cm_store_publish(u->store, u->repo, c, err);
+	if (r == CM_ERR_IO)
+		refuse(u);
 	cm_bytes_temp_discard(u->store->bytes, &plain);
 	return r;
 }
