@@ -124,6 +124,14 @@ class Crash:
             self.kill()
             self.early += 1
 
+    def wait_for_moves(self, limit=5):
+        """On a slow machine a kill waits until there is something to lose:
+        more moves of the contended tag than kills, or the limit."""
+        end = time.monotonic() + limit
+        while (not self.a.plain and self.chain.moves <= self.kills + 1 and
+               not self.server.failure and time.monotonic() < end):
+            time.sleep(self.rng.uniform(0.005, 0.03))
+
     def round(self):
         self.release()
         if self.rng.random() < 0.85:
@@ -132,6 +140,7 @@ class Crash:
                 self.walk_chain()
         longest = self.rng.choice((0.02, 0.3, 0.3, 0.8))
         time.sleep(self.rng.uniform(0, longest))
+        self.wait_for_moves()
         if self.server.failure:
             raise Violation(self.server.failure)
         self.kill()
@@ -199,14 +208,14 @@ def report(c, status, seconds):
     tap.check(f"{a.name}: {a.kills} kills", c.kills >= a.kills,
               f"only {c.kills} in {a.limit} s")
     tap.check(f"{a.name}: what was acknowledged is there, bit for bit",
-              counts.get("put_blob", 0) > c.kills // 4, counts)
+              counts.get("put_blob", 0) > c.kills, counts)
     tap.check(f"{a.name}: every tag that resolves is whole",
-              counts.get("put_manifest", 0) > c.kills // 4, counts)
+              counts.get("put_manifest", 0) > c.kills, counts)
     if not a.plain:
         tap.check(f"{a.name}: sessions go on where they were",
-                  counts.get("session_step", 0) > c.kills // 4, counts)
+                  counts.get("session_step", 0) > c.kills, counts)
         tap.check(f"{a.name}: no move of a contended tag is lost",
-                  c.chain.moves > 0, counts)
+                  c.chain.moves > c.kills, counts)
         stats = Registry(c.daemon.hostport).stats()["store"]
         tap.check_eq(f"{a.name}: nothing in quarantine", 0,
                      stats["quarantined"])
