@@ -97,14 +97,10 @@ extern const size_t cm_faces_len;
 
 /* All strings are borrowed until the request is released. */
 struct cm_store *cm_request_store(struct cm_request *r);
-const char *cm_request_method(const struct cm_request *r);
 bool cm_request_is_head(const struct cm_request *r);
 
 /* The row of the table that was picked; NULL if no path matched. */
 const struct cm_route *cm_request_route(const struct cm_request *r);
-
-/* The raw path without query, as sent. */
-const char *cm_request_path(const struct cm_request *r);
 
 /* A path parameter by its name in the pattern ("name", "digest"), decoded. */
 const char *cm_request_param(const struct cm_request *r, const char *name);

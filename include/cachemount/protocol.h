@@ -65,7 +65,6 @@
 #define CM_API_PURGE	    "/api/v1/purge"	   /* POST */
 #define CM_API_VERIFY	    "/api/v1/verify"	   /* POST */
 
-#define CM_DEFAULT_PORT 8080
-#define CM_DEFAULT_URL	"http://127.0.0.1:8080"
+#define CM_DEFAULT_URL "http://127.0.0.1:8080"
 
 #endif

@@ -34,9 +34,9 @@ struct cm_store_options {
 	int64_t lease_ms;      /* promise of a HEAD; 0: one hour */
 	int64_t upload_ttl_ms; /* idle upload sessions; 0: 24 hours */
 	/*
-	 * A snapshot manifest that lost its tag to a newer one is swept when
-	 * nobody has pulled it for so long; 0: 24 hours. Other untagged
-	 * manifests are kept.
+	 * A snapshot manifest without a tag (lost to a newer one, removed, or
+	 * never given) is swept when nobody has pulled it for so long; 0: 24
+	 * hours. Untagged manifests that are no snapshots are kept.
 	 */
 	int64_t replaced_ttl_ms;
 };

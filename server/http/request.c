@@ -69,11 +69,6 @@ struct cm_health *cm_request_health(const struct cm_request *r)
 	return r->http->options.health;
 }
 
-const char *cm_request_method(const struct cm_request *r)
-{
-	return r->method;
-}
-
 bool cm_request_is_head(const struct cm_request *r)
 {
 	return r->head;
@@ -82,11 +77,6 @@ bool cm_request_is_head(const struct cm_request *r)
 const struct cm_route *cm_request_route(const struct cm_request *r)
 {
 	return r->match.route;
-}
-
-const char *cm_request_path(const struct cm_request *r)
-{
-	return r->raw_path;
 }
 
 const char *cm_request_param(const struct cm_request *r, const char *name)
