@@ -81,17 +81,6 @@ static int deal_file(struct dealer *d, struct cm_long_file *f,
 	return r;
 }
 
-static int compare_places(const void *a, const void *b, void *arg)
-{
-	const struct cm_entry *entries = arg;
-	const struct cm_entry *x = &entries[*(const uint32_t *)a];
-	const struct cm_entry *y = &entries[*(const uint32_t *)b];
-
-	if (x->chunk != y->chunk)
-		return x->chunk < y->chunk ? -1 : 1;
-	return (x->offset > y->offset) - (x->offset < y->offset);
-}
-
 static int deal_packs(struct dealer *d, struct cm_error *err)
 {
 	const struct cm_entry *entries = d->t->entries;
@@ -100,7 +89,7 @@ static int deal_packs(struct dealer *d, struct cm_error *err)
 	int r = 0;
 
 	qsort_r(d->jobs->packed, j->packed_len, sizeof(*j->packed),
-		compare_places, d->t->entries);
+		cm_entry_compare_places, d->t->entries);
 	for (uint32_t from = 0; r == 0 && from < j->packed_len; from = to) {
 		uint32_t chunk = entries[j->packed[from]].chunk;
 

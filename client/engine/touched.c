@@ -64,17 +64,6 @@ static size_t find_candidates(struct touched *x)
 	return n;
 }
 
-static int compare_places(const void *a, const void *b, void *arg)
-{
-	const struct cm_entry *entries = arg;
-	const struct cm_entry *x = &entries[*(const uint32_t *)a];
-	const struct cm_entry *y = &entries[*(const uint32_t *)b];
-
-	if (x->chunk != y->chunk)
-		return x->chunk < y->chunk ? -1 : 1;
-	return (x->offset > y->offset) - (x->offset < y->offset);
-}
-
 /* The files in suspect chunks, in the order in which they lie there. */
 static void list_files(struct touched *x)
 {
@@ -86,8 +75,8 @@ static void list_files(struct touched *x)
 		if (shares_chunk(e) && x->suspect[e->chunk])
 			x->files[x->files_len++] = i;
 	}
-	qsort_r(x->files, x->files_len, sizeof(*x->files), compare_places,
-		bt->entries);
+	qsort_r(x->files, x->files_len, sizeof(*x->files),
+		cm_entry_compare_places, bt->entries);
 }
 
 /* Reads one file to its place in the chunk; false if it isn't as it was. */

@@ -282,3 +282,14 @@ bool cm_entry_same_metadata(const struct cm_entry *a, const struct cm_entry *b)
 	       a->size == b->size && same_target(a, b) &&
 	       same_xattrs(a->extra, b->extra);
 }
+
+int cm_entry_compare_places(const void *a, const void *b, void *arg)
+{
+	const struct cm_entry *entries = arg;
+	const struct cm_entry *x = &entries[*(const uint32_t *)a];
+	const struct cm_entry *y = &entries[*(const uint32_t *)b];
+
+	if (x->chunk != y->chunk)
+		return x->chunk < y->chunk ? -1 : 1;
+	return (x->offset > y->offset) - (x->offset < y->offset);
+}

@@ -192,6 +192,12 @@ static inline int64_t cm_entry_stored(const struct cm_entry *e)
 /* The chunk of the last byte; the file must have bytes in the chunks. */
 size_t cm_entry_last_chunk(const struct cm_tree *t, const struct cm_entry *e);
 
+/*
+ * For qsort_r() on indexes (uint32_t) into the entries at `arg`: by chunk, then
+ * by offset, the order in which the files lie in the chunks.
+ */
+int cm_entry_compare_places(const void *a, const void *b, void *arg);
+
 /* Do two files have the same bytes in the same places of the same chunks? */
 bool cm_entry_same_content(const struct cm_tree *at, const struct cm_entry *a,
 			   const struct cm_tree *bt, const struct cm_entry *b);
