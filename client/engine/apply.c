@@ -24,6 +24,7 @@ struct apply {
 	const struct cm_plan *plan;
 	struct cm_disk_id *ids;
 	struct cm_writer writer;
+	struct cm_stage stage;
 	int tmp;
 };
 
@@ -178,31 +179,12 @@ static int finish_dirs(struct apply *a, struct cm_error *err)
 	return first;
 }
 
-/* After a failure: the directories made for files that never came. */
-static void remove_empty_dirs(struct apply *a)
-{
-	const char *name;
-	int parent;
-
-	for (size_t i = a->plan->rows->len; i-- > 0;) {
-		const struct cm_entry *e = theirs_of(a, i);
-
-		if (a->plan->steps[i].action != CM_DO_WRITE ||
-		    !is_theirs_dir(a, i))
-			continue;
-		parent = cm_dir_cache_parent(&a->writer.dirs, e->path,
-					     e->path_len, &name);
-		if (parent >= 0)
-			unlinkat(parent, name, AT_REMOVEDIR);
-	}
-}
-
 /* ---- everything else --------------------------------------------------- */
 
 static int make_empty(struct apply *a, size_t i, struct cm_error *err)
 {
 	struct cm_temp temp;
-	int r = cm_writer_create(&a->writer, &temp, err);
+	int r = cm_writer_create(&a->writer, theirs_of(a, i), &temp, err);
 
 	if (r < 0)
 		return r;
@@ -295,9 +277,10 @@ static int apply(struct apply *a, struct cm_error *err)
 	if (r == 0)
 		r = make_rest(a, err);
 	if (r == 0)
+		r = cm_writer_settle(&a->writer, err);
+	if (r == 0)
 		r = remove_rows(a, false, err);
-	if (r < 0)
-		remove_empty_dirs(a);
+	a->writer.stage = NULL;
 	dirs = finish_dirs(a, r == 0 ? err : &ignored);
 	if (r == 0)
 		r = dirs;
@@ -314,15 +297,21 @@ int cm_apply_plan(struct cm_job *j, struct cm_root *m, const char *repo,
 			  .theirs = theirs,
 			  .plan = plan,
 			  .ids = ids,
+			  .stage = {.root = {.dir = -1}},
 			  .tmp = -1};
 	int r = cm_root_fresh_tmp(m, &a.tmp, err);
 
 	if (r < 0)
 		return r;
-	r = cm_writer_init(&a.writer, j, m, a.tmp, 0, err);
+	cm_dir_cache_init(&a.writer.dirs, m);
+	cm_dir_cache_init(&a.writer.staged_dirs, m);
+	r = cm_stage_init(&a.stage, m, a.tmp, theirs, plan, err);
+	if (r == 0)
+		r = cm_writer_init(&a.writer, j, m, &a.stage, a.tmp, 0, err);
 	if (r == 0)
 		r = apply(&a, err);
 	cm_writer_release(&a.writer);
+	cm_stage_release(&a.stage);
 	close(a.tmp);
 	cm_root_remove_tmp(m);
 	return r;

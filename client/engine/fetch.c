@@ -2,12 +2,12 @@
  * fetch.c - fetch a chunk, verify it, write the files that lie in it.
  *
  * Each worker has its connection, its buffer and its writer. While the others
- * begin, the calling thread makes the directories, in tree order; a file that
- * is complete waits for its own to be there. Then that thread is a worker too.
+ * begin, the calling thread makes the fresh directories, in tree order; a file
+ * waits for its own to be there. Then that thread is a worker too.
  *
  * Locks: `lock` covers which job is next, the error, how far the directories
- * are, and the temporary and the part count of a long file; the job's own lock
- * covers the result.
+ * are, and the fields of a long file that change; the job's own lock covers the
+ * result. `progress` tells of all that somebody may wait for.
  */
 #include <pthread.h>
 #include <stdbool.h>
@@ -20,6 +20,7 @@
 struct fetch {
 	struct cm_job *job;
 	const struct cm_root *mount;
+	struct cm_stage *stage;
 	int tmp;
 	const char *repo;
 	const struct cm_tree *t;
@@ -27,8 +28,8 @@ struct fetch {
 	struct cm_disk_id *ids;
 	struct cm_fetch_jobs jobs;
 	pthread_mutex_t lock;
-	pthread_cond_t dirs_made;
-	uint32_t dirs_up_to; /* entries before this have their directory */
+	pthread_cond_t progress; /* of directories, long files; or failure */
+	uint32_t dirs_up_to;	 /* entries before this have their directory */
 	size_t next;
 	unsigned started;
 	int status;
@@ -49,7 +50,7 @@ static void fail(struct fetch *f, int status, const struct cm_error *err)
 		f->status = status;
 		f->err = *err;
 	}
-	pthread_cond_broadcast(&f->dirs_made);
+	pthread_cond_broadcast(&f->progress);
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -88,19 +89,23 @@ static bool wait_for_dir(struct fetch *f, uint32_t index)
 
 	pthread_mutex_lock(&f->lock);
 	while (f->dirs_up_to <= index && f->status == 0)
-		pthread_cond_wait(&f->dirs_made, &f->lock);
+		pthread_cond_wait(&f->progress, &f->lock);
 	there = f->dirs_up_to > index;
 	pthread_mutex_unlock(&f->lock);
 	return there;
 }
 
+static int create(struct worker *w, struct cm_temp *ret, uint32_t index,
+		  struct cm_error *err)
+{
+	if (w->f->plan->staged[index] && !wait_for_dir(w->f, index))
+		return cm_error_set(err, CM_ERR_CANCELLED, "given up");
+	return cm_writer_create(&w->writer, &w->f->t->entries[index], ret, err);
+}
+
 static int commit(struct worker *w, struct cm_temp *temp, uint32_t index,
 		  struct cm_error *err)
 {
-	if (!wait_for_dir(w->f, index)) {
-		cm_temp_drop(temp);
-		return cm_error_set(err, CM_ERR_CANCELLED, "given up");
-	}
 	return cm_writer_commit(&w->writer, temp, &w->f->t->entries[index],
 				&w->f->ids[index], err);
 }
@@ -118,7 +123,7 @@ static int write_packed(struct worker *w, uint32_t index, struct cm_error *err)
 {
 	const struct cm_entry *e = &w->f->t->entries[index];
 	struct cm_temp temp;
-	int r = cm_writer_create(&w->writer, &temp, err);
+	int r = create(w, &temp, index, err);
 
 	if (r < 0)
 		return r;
@@ -148,16 +153,30 @@ static int do_pack(struct worker *w, const struct cm_fetch_job *job,
 	return r;
 }
 
-/* The first to come makes the temporary. */
+/* The first to come makes the file; the others wait for it. */
 static int open_long(struct worker *w, struct cm_long_file *file,
 		     struct cm_error *err)
 {
+	struct fetch *f = w->f;
+	struct cm_temp temp;
+	bool first;
 	int r = 0;
 
-	pthread_mutex_lock(&w->f->lock);
-	if (file->temp.fd < 0)
-		r = cm_writer_create(&w->writer, &file->temp, err);
-	pthread_mutex_unlock(&w->f->lock);
+	pthread_mutex_lock(&f->lock);
+	first = !file->claimed;
+	file->claimed = true;
+	while (!first && file->temp.fd < 0 && f->status == 0)
+		pthread_cond_wait(&f->progress, &f->lock);
+	pthread_mutex_unlock(&f->lock);
+	if (first)
+		r = create(w, &temp, file->entry, err);
+	pthread_mutex_lock(&f->lock);
+	if (first && r == 0)
+		file->temp = temp;
+	if (file->temp.fd < 0 && r == 0)
+		r = cm_error_set(err, CM_ERR_CANCELLED, "given up");
+	pthread_cond_broadcast(&f->progress);
+	pthread_mutex_unlock(&f->lock);
 	return r;
 }
 
@@ -217,8 +236,8 @@ static int worker_init(struct worker *w, struct cm_error *err)
 	pthread_mutex_lock(&w->f->lock);
 	number = ++w->f->started;
 	pthread_mutex_unlock(&w->f->lock);
-	return cm_writer_init(&w->writer, w->f->job, w->f->mount, w->f->tmp,
-			      number, err);
+	return cm_writer_init(&w->writer, w->f->job, w->f->mount, w->f->stage,
+			      w->f->tmp, number, err);
 }
 
 static void *work(void *arg)
@@ -229,6 +248,7 @@ static void *work(void *arg)
 	int r;
 
 	cm_dir_cache_init(&w.writer.dirs, w.f->mount);
+	cm_dir_cache_init(&w.writer.staged_dirs, w.f->mount);
 	r = worker_init(&w, &err);
 	while (r == 0 && (job = take_job(w.f)))
 		r = job->file ? do_part(&w, job, &err) : do_pack(&w, job, &err);
@@ -245,7 +265,7 @@ static void dirs_are_made(struct fetch *f, uint32_t up_to)
 {
 	pthread_mutex_lock(&f->lock);
 	f->dirs_up_to = up_to;
-	pthread_cond_broadcast(&f->dirs_made);
+	pthread_cond_broadcast(&f->progress);
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -297,13 +317,14 @@ int cm_fetch_files(struct cm_job *j, struct cm_writer *w, const char *repo,
 {
 	struct fetch f = {.job = j,
 			  .mount = w->mount,
+			  .stage = w->stage,
 			  .tmp = w->tmp,
 			  .repo = repo,
 			  .t = theirs,
 			  .plan = plan,
 			  .ids = ids,
 			  .lock = PTHREAD_MUTEX_INITIALIZER,
-			  .dirs_made = PTHREAD_COND_INITIALIZER};
+			  .progress = PTHREAD_COND_INITIALIZER};
 	int r;
 
 	cm_job_expect(j, plan->files, plan->bytes);

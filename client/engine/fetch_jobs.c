@@ -57,8 +57,10 @@ static int sort_out(struct dealer *d, const struct cm_plan *plan,
 		if (last == e->chunk)
 			j->packed[j->packed_len++] = index;
 		else
-			j->files[j->files_len++] = (struct cm_long_file){
-				index, last, 0, {.fd = -1}};
+			j->files[j->files_len++] =
+				(struct cm_long_file){.entry = index,
+						      .last_chunk = last,
+						      .temp = {.fd = -1}};
 	}
 	return 0;
 }

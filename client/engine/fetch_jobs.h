@@ -9,6 +9,7 @@
 #ifndef CM_ENGINE_FETCH_JOBS_H
 #define CM_ENGINE_FETCH_JOBS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,7 @@ struct cm_long_file {
 	uint32_t entry;
 	uint32_t last_chunk;
 	uint32_t parts_left; /* the one who does the last part commits */
+	bool claimed;	     /* somebody is making it */
 	struct cm_temp temp; /* made by the one who does the first */
 };
 

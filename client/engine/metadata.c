@@ -105,26 +105,41 @@ int cm_set_xattrs(struct cm_writer *w, int fd, const struct cm_entry *e,
 	return 0;
 }
 
-/* Owner before mode, for a change of owner clears bits of the mode. */
+/* Is the owner right, or not ours to set? */
+static bool owner_is_right(const struct cm_writer *w, const struct stat *st,
+			   const struct cm_entry *e)
+{
+	return !w->mount->superuser ||
+	       (st->st_uid == e->uid && st->st_gid == e->gid);
+}
+
 int cm_set_metadata(struct cm_writer *w, int fd, const struct cm_entry *e,
 		    bool fresh, struct cm_error *err)
 {
 	struct timespec times[2] = {{0, UTIME_OMIT},
 				    cm_ns_timespec(e->mtime_ns)};
+	mode_t mode = cm_entry_disk_mode(w->job, e);
 	char shown[CM_SHOWN_SIZE];
+	struct stat st;
+	bool owned;
 	int r = 0;
 
+	if (fstat(fd, &st) < 0)
+		return cm_error_errno(err, "cannot look at %s",
+				      cm_shown(e->path, shown));
+	owned = owner_is_right(w, &st, e);
 	if (e->extra || !fresh)
 		r = cm_set_xattrs(w, fd, e, fresh, err);
-	/* A directory may have got its parent's group. */
-	if (r == 0 && (!fresh || e->type == CM_ENTRY_DIR || e->uid != w->uid ||
-		       e->gid != w->gid))
+	if (r == 0 && !owned)
 		r = cm_set_owner(w, fd, "", AT_EMPTY_PATH, e, err);
 	if (r < 0)
 		return r;
-	if (fchmod(fd, cm_entry_disk_mode(w->job, e)) < 0 ||
-	    futimens(fd, times) < 0)
-		return cm_error_errno(err, "cannot set mode and time of %s",
+	/* After the owner, for a change of that clears bits of the mode. */
+	if ((!owned || (st.st_mode & 07777) != mode) && fchmod(fd, mode) < 0)
+		return cm_error_errno(err, "cannot set the mode of %s",
+				      cm_shown(e->path, shown));
+	if (futimens(fd, times) < 0)
+		return cm_error_errno(err, "cannot set the time of %s",
 				      cm_shown(e->path, shown));
 	return 0;
 }

@@ -30,7 +30,7 @@ int cm_set_owner(struct cm_writer *w, int dir, const char *name, int flags,
 int cm_set_xattrs(struct cm_writer *w, int fd, const struct cm_entry *e,
 		  bool fresh, struct cm_error *err);
 
-/* All of it. `fresh`: the file has just been made by `w`. */
+/* All of it, where it differs. `fresh`: it has just been made by us. */
 int cm_set_metadata(struct cm_writer *w, int fd, const struct cm_entry *e,
 		    bool fresh, struct cm_error *err);
 

@@ -184,9 +184,26 @@ static bool is_dir_row(const struct cm_merge_row *row,
 	       (row->theirs && row->theirs->type == CM_ENTRY_DIR);
 }
 
-/* Marks the directories in which something comes or goes. */
-static int plan_touched(struct cm_plan *plan, struct cm_error *err)
+/* Notes what is in fresh directories, `above` being the one the row is in. */
+static void plan_fresh(const struct planner *p, size_t i,
+		       const struct cm_step *above)
 {
+	const struct cm_merge_row *row = &p->plan->rows->rows[i];
+	struct cm_step *step = &p->plan->steps[i];
+	bool in_fresh = above && above->fresh;
+
+	step->fresh = step->action == CM_DO_WRITE &&
+		      row->theirs->type == CM_ENTRY_DIR;
+	step->top = step->fresh && !in_fresh;
+	if (row->theirs)
+		p->plan->staged[row->theirs - p->theirs->entries] =
+			step->fresh || in_fresh;
+}
+
+/* Marks the directories in which something comes or goes, and fresh ones. */
+static int plan_dirs(const struct planner *p, struct cm_error *err)
+{
+	struct cm_plan *plan = p->plan;
 	cm_autofree uint32_t *open = NULL; /* rows of the directories above */
 	size_t depth = 0;
 
@@ -196,6 +213,7 @@ static int plan_touched(struct cm_plan *plan, struct cm_error *err)
 	for (uint32_t i = 0; i < plan->rows->len; i++) {
 		const struct cm_entry *e = any_of(&plan->rows->rows[i]), *dir;
 		const struct cm_step *step = &plan->steps[i];
+		struct cm_step *above;
 
 		for (; depth > 0; depth--) {
 			dir = any_of(&plan->rows->rows[open[depth - 1]]);
@@ -203,9 +221,11 @@ static int plan_touched(struct cm_plan *plan, struct cm_error *err)
 					  e->path_len))
 				break;
 		}
-		if (depth > 0 && step->action != CM_DO_NOTHING &&
+		above = depth > 0 ? &plan->steps[open[depth - 1]] : NULL;
+		if (above && step->action != CM_DO_NOTHING &&
 		    step->action != CM_DO_META)
-			plan->steps[open[depth - 1]].touched = true;
+			above->touched = true;
+		plan_fresh(p, i, above);
 		if (is_dir_row(&plan->rows->rows[i], step))
 			open[depth++] = i;
 	}
@@ -240,14 +260,15 @@ int cm_plan_make(const struct cm_merge_rows *rows, const struct cm_local *l,
 		return cm_error_nomem(err);
 	plan->rows = rows;
 	plan->steps = calloc(rows->len + 1, sizeof(*plan->steps));
-	if (!plan->steps)
+	plan->staged = calloc(theirs->len + 1, sizeof(*plan->staged));
+	if (!plan->steps || !plan->staged)
 		return cm_error_nomem(err);
 	look(&p);
 	for (size_t i = 0; i < rows->len; i++)
 		plan_row(&p, &rows->rows[i], &plan->steps[i]);
 	r = plan_links(&p, err);
 	if (r == 0)
-		r = plan_touched(plan, err);
+		r = plan_dirs(&p, err);
 	if (r < 0)
 		return r;
 	plan_early(plan);
@@ -261,6 +282,7 @@ void cm_plan_free(struct cm_plan *p)
 	if (!p)
 		return;
 	free(p->steps);
+	free(p->staged);
 	free(p);
 }
 

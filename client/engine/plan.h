@@ -33,6 +33,8 @@ struct cm_step {
 	uint8_t action;
 	bool early;   /* what is there is removed first: it is in the way */
 	bool touched; /* a directory whose content changes */
+	bool fresh;   /* a directory that is made */
+	bool top;     /* the uppermost of such, in one that is there */
 	bool left;    /* in or below a directory whose content is not known,
 			 another file system perhaps: nothing is done */
 };
@@ -40,9 +42,11 @@ struct cm_step {
 struct cm_plan {
 	const struct cm_merge_rows *rows;
 	struct cm_step *steps; /* one for each row */
-	size_t work;	       /* steps that do something */
-	int64_t files, bytes;  /* to write */
-	int64_t blocks;	       /* bytes that takes on disk, about */
+	bool *staged; /* one for each entry of theirs: in a fresh directory, or
+			 one itself */
+	size_t work;  /* steps that do something */
+	int64_t files, bytes; /* to write */
+	int64_t blocks;	      /* bytes that takes on disk, about */
 };
 
 /*

@@ -21,6 +21,7 @@
 
 #define LOCK_WAIT_MS 5000
 #define SCAN_THREADS 2
+#define PLANS_MAX    3 /* more, when others make directories meanwhile */
 
 struct restore {
 	struct cm_job *job;
@@ -224,6 +225,32 @@ static void tell(struct restore *s)
 	snprintf(result->repo, sizeof(result->repo), "%s", s->repo);
 }
 
+/* Forgets a plan that was overtaken by others who work in the mount. */
+static void drop_plan(struct restore *s)
+{
+	cm_plan_free(cm_take_ptr(s->plan));
+	cm_merge_rows_free(cm_take_ptr(s->rows));
+	cm_local_free(cm_take_ptr(s->local));
+	cm_scan_free(cm_take_ptr(s->scan));
+	memset(s->theirs->disk, 0,
+	       s->theirs->tree->len * sizeof(*s->theirs->disk));
+}
+
+static int plan_and_apply(struct restore *s, struct cm_error *err)
+{
+	int r = make_plan(s, err);
+
+	if (r < 0)
+		return r;
+	take_known_ids(s);
+	if (s->plan->work == 0)
+		return 0;
+	r = cm_plan_check_space(s->plan, s->mount, err);
+	return r < 0 ? r
+		     : cm_apply_plan(s->job, s->mount, s->repo, s->theirs->tree,
+				     s->plan, s->theirs->disk, err);
+}
+
 static int restore(struct restore *s, struct cm_error *err)
 {
 	int r = cm_connection_new(s->job->o->remote, &s->c, err);
@@ -234,19 +261,15 @@ static int restore(struct restore *s, struct cm_error *err)
 		r = find_snapshot(s, err);
 	if (r < 0 || !s->repo)
 		return r;
-	r = make_plan(s, err);
+	r = plan_and_apply(s, err);
+	for (int again = 0; r == CM_ERR_EXISTS && again < PLANS_MAX; again++) {
+		drop_plan(s);
+		r = plan_and_apply(s, err);
+	}
 	if (r < 0)
 		return r;
-	take_known_ids(s);
 	warn_of_left(s);
-	if (s->plan->work > 0) {
-		r = cm_plan_check_space(s->plan, s->mount, err);
-		if (r == 0)
-			r = cm_apply_plan(s->job, s->mount, s->repo,
-					  s->theirs->tree, s->plan,
-					  s->theirs->disk, err);
-	}
-	if (r == 0 && !is_remembered(s))
+	if (!is_remembered(s))
 		r = remember(s, err);
 	if (r == 0)
 		tell(s);

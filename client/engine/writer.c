@@ -19,32 +19,39 @@ static int fail(const struct cm_entry *e, const char *what,
 }
 
 int cm_writer_init(struct cm_writer *w, struct cm_job *j,
-		   const struct cm_root *m, int tmp, unsigned number,
-		   struct cm_error *err)
+		   const struct cm_root *m, struct cm_stage *stage, int tmp,
+		   unsigned number, struct cm_error *err)
 {
-	struct stat st;
 	char name[16];
 
 	memset(w, 0, sizeof(*w));
 	w->job = j;
 	w->mount = m;
+	w->stage = stage;
 	w->tmp = tmp;
 	w->number = number;
 	cm_dir_cache_init(&w->dirs, m);
+	cm_dir_cache_init(&w->staged_dirs, &stage->root);
 	snprintf(name, sizeof(name), "%u", number);
-	if (mkdirat(tmp, name, 0700) < 0 ||
-	    fstatat(tmp, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (mkdirat(tmp, name, 0700) < 0)
 		return cm_error_errno(err, "cannot make %s/tmp/%s",
 				      CM_MOUNT_STATE_DIR, name);
-	/* A setgid directory hands its group down. */
-	w->uid = geteuid();
-	w->gid = st.st_mode & S_ISGID ? st.st_gid : getegid();
 	return 0;
 }
 
 void cm_writer_release(struct cm_writer *w)
 {
 	cm_dir_cache_release(&w->dirs);
+	cm_dir_cache_release(&w->staged_dirs);
+}
+
+/* The directory that the entry is in or is to be made in. */
+static int parent_of(struct cm_writer *w, const struct cm_entry *e,
+		     const char **ret_name)
+{
+	return cm_dir_cache_parent(cm_stage_has(w->stage, e) ? &w->staged_dirs
+							     : &w->dirs,
+				   e->path, e->path_len, ret_name);
 }
 
 static const char *next_name(struct cm_writer *w,
@@ -54,17 +61,25 @@ static const char *next_name(struct cm_writer *w,
 	return name;
 }
 
-int cm_writer_create(struct cm_writer *w, struct cm_temp *ret,
-		     struct cm_error *err)
+int cm_writer_create(struct cm_writer *w, const struct cm_entry *e,
+		     struct cm_temp *ret, struct cm_error *err)
 {
+	const char *name;
+	int dir = w->tmp;
+
 	ret->dir = w->tmp;
-	ret->fd = openat(w->tmp, next_name(w, ret->name),
-			 O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-			 0600);
-	if (ret->fd < 0)
-		return cm_error_errno(err, "cannot make a file in %s/tmp",
-				      CM_MOUNT_STATE_DIR);
-	return 0;
+	ret->name[0] = '\0';
+	if (cm_stage_has(w->stage, e))
+		dir = parent_of(w, e, &name);
+	else
+		name = next_name(w, ret->name);
+	/* What the umask takes from the mode is given later. */
+	ret->fd = dir < 0 ? -1
+			  : openat(dir, name,
+				   O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW |
+					   O_CLOEXEC,
+				   e->mode & 0777);
+	return ret->fd < 0 ? fail(e, "make", err) : 0;
 }
 
 void cm_temp_drop(struct cm_temp *t)
@@ -72,7 +87,9 @@ void cm_temp_drop(struct cm_temp *t)
 	if (t->fd < 0)
 		return;
 	close(t->fd);
-	unlinkat(t->dir, t->name, 0);
+	/* The stage goes as a whole. */
+	if (t->name[0])
+		unlinkat(t->dir, t->name, 0);
 	t->fd = -1;
 }
 
@@ -131,13 +148,13 @@ int cm_temp_write(const struct cm_temp *t, const struct cm_entry *e, int64_t at,
 }
 
 /* Moves the temporary `name` of `tmp` to the entry's place. */
-static int put_into_place(struct cm_writer *w, int tmp, const char *name,
+static int put_into_place(struct cm_writer *w, const char *name,
 			  const struct cm_entry *e, struct cm_error *err)
 {
 	const char *last;
-	int dir = cm_dir_cache_parent(&w->dirs, e->path, e->path_len, &last);
+	int dir = parent_of(w, e, &last);
 
-	if (dir < 0 || renameat(tmp, name, dir, last) < 0)
+	if (dir < 0 || renameat(w->tmp, name, dir, last) < 0)
 		return fail(e, "put into place", err);
 	return 0;
 }
@@ -153,8 +170,8 @@ int cm_writer_commit(struct cm_writer *w, struct cm_temp *t,
 		r = fail(e, "set the size of", err);
 	if (r == 0)
 		r = cm_set_metadata(w, t->fd, e, true, err);
-	if (r == 0)
-		r = put_into_place(w, t->dir, t->name, e, err);
+	if (r == 0 && t->name[0])
+		r = put_into_place(w, t->name, e, err);
 	if (r == 0 && fstat(t->fd, &st) < 0)
 		r = fail(e, "look at", err);
 	if (r < 0) {
@@ -171,7 +188,7 @@ int cm_writer_look(struct cm_writer *w, const struct cm_entry *e,
 		   struct cm_disk_id *ret_id, struct cm_error *err)
 {
 	const char *last;
-	int dir = cm_dir_cache_parent(&w->dirs, e->path, e->path_len, &last);
+	int dir = parent_of(w, e, &last);
 	struct stat st;
 
 	if (dir < 0 || fstatat(dir, last, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -201,7 +218,7 @@ int cm_writer_special(struct cm_writer *w, const struct cm_entry *e,
 	     fchmodat(w->tmp, name, cm_entry_disk_mode(w->job, e), 0) < 0) ||
 	    utimensat(w->tmp, name, times, AT_SYMLINK_NOFOLLOW) < 0)
 		return fail(e, "set mode and time of", err);
-	r = put_into_place(w, w->tmp, name, e, err);
+	r = put_into_place(w, name, e, err);
 	return r < 0 ? r : cm_writer_look(w, e, ret_id, err);
 }
 
@@ -210,14 +227,13 @@ int cm_writer_link(struct cm_writer *w, const struct cm_entry *carrier,
 {
 	char name[CM_TEMP_NAME_SIZE];
 	const char *last;
-	int dir = cm_dir_cache_parent(&w->dirs, carrier->path,
-				      carrier->path_len, &last);
+	int dir = parent_of(w, carrier, &last);
 	int r;
 
 	next_name(w, name);
 	if (dir < 0 || linkat(dir, last, w->tmp, name, 0) < 0)
 		return fail(e, "link", err);
-	r = put_into_place(w, w->tmp, name, e, err);
+	r = put_into_place(w, name, e, err);
 	/* A rename over another name of the same file leaves both. */
 	unlinkat(w->tmp, name, 0);
 	return r;
@@ -226,18 +242,15 @@ int cm_writer_link(struct cm_writer *w, const struct cm_entry *carrier,
 int cm_writer_mkdir(struct cm_writer *w, const struct cm_entry *e,
 		    struct cm_error *err)
 {
-	const char *last;
-	int dir = cm_dir_cache_parent(&w->dirs, e->path, e->path_len, &last);
+	return cm_stage_mkdir(w->stage, &w->staged_dirs, e, err);
+}
 
-	if (dir < 0)
-		return fail(e, "make", err);
-	if (mkdirat(dir, last, 0700) == 0)
-		return 0;
-	/* A socket or device, which the plan knows nothing of. */
-	if (errno == EEXIST && unlinkat(dir, last, 0) == 0 &&
-	    mkdirat(dir, last, 0700) == 0)
-		return 0;
-	return fail(e, "make", err);
+int cm_writer_settle(struct cm_writer *w, struct cm_error *err)
+{
+	int r = cm_stage_settle(w->stage, &w->staged_dirs, &w->dirs, err);
+
+	w->stage = NULL;
+	return r;
 }
 
 /* Opens it to set its metadata, which its owner may also if not read it. */

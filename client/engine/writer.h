@@ -1,6 +1,8 @@
 /*
- * writer.h - making entries on disk: under a temporary name in .cachectl/tmp,
- * complete with metadata, then renamed into place. So nobody ever sees half
+ * writer.h - making entries on disk. What belongs into a directory that is
+ * there gets a temporary name in .cachectl/tmp, and is renamed into place when
+ * it is complete with metadata; what belongs into a fresh one is made in the
+ * stage, which is moved into place when all of it is. So nobody ever sees half
  * a file under its own name, and a link or file that is in its place is
  * replaced, not written through.
  */
@@ -17,18 +19,18 @@
 #include "job.h"
 #include "root.h"
 #include "scan.h"
+#include "stage.h"
 #include "tree.h"
 
 /* One thread's. */
 struct cm_writer {
 	struct cm_job *job;
 	const struct cm_root *mount;
-	struct cm_dir_cache dirs;
+	struct cm_stage *stage; /* NULL: all is in place */
+	struct cm_dir_cache dirs, staged_dirs;
 	int tmp;	 /* .cachectl/tmp, borrowed */
 	unsigned number; /* of its directory in there */
 	unsigned made;	 /* temporary names given out */
-	uid_t uid;	 /* whom a new file belongs to */
-	gid_t gid;
 	bool warned_owner, warned_xattr;
 };
 
@@ -38,21 +40,21 @@ struct cm_writer {
 struct cm_temp {
 	int fd;			      /* -1: none */
 	int dir;		      /* .cachectl/tmp */
-	char name[CM_TEMP_NAME_SIZE]; /* in it */
+	char name[CM_TEMP_NAME_SIZE]; /* in it; empty: it is in the stage */
 };
 
 /*
- * `tmp` is .cachectl/tmp, which must stay open; the writer makes the directory
- * `number` in it.
+ * `tmp` is .cachectl/tmp, which must stay open, as must the stage; the writer
+ * makes the directory `number` in it.
  */
 int cm_writer_init(struct cm_writer *w, struct cm_job *j,
-		   const struct cm_root *m, int tmp, unsigned number,
-		   struct cm_error *err);
+		   const struct cm_root *m, struct cm_stage *stage, int tmp,
+		   unsigned number, struct cm_error *err);
 void cm_writer_release(struct cm_writer *w);
 
-/* Makes an empty temporary file. */
-int cm_writer_create(struct cm_writer *w, struct cm_temp *ret,
-		     struct cm_error *err);
+/* Makes an empty file that will be `e`; its directory must be there. */
+int cm_writer_create(struct cm_writer *w, const struct cm_entry *e,
+		     struct cm_temp *ret, struct cm_error *err);
 
 /*
  * Writes `len` bytes that stand at `at` in the stored bytes of `e`, which for
@@ -80,9 +82,12 @@ int cm_writer_special(struct cm_writer *w, const struct cm_entry *e,
 int cm_writer_link(struct cm_writer *w, const struct cm_entry *carrier,
 		   const struct cm_entry *e, struct cm_error *err);
 
-/* Makes a directory that only its owner can use as yet. */
+/* Makes a fresh directory, in the stage. */
 int cm_writer_mkdir(struct cm_writer *w, const struct cm_entry *e,
 		    struct cm_error *err);
+
+/* Moves the stage into place; from then on paths are the mount's. */
+int cm_writer_settle(struct cm_writer *w, struct cm_error *err);
 
 /*
  * Gives a file or directory that is there the entry's metadata. `fresh`: it

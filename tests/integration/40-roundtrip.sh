@@ -105,18 +105,33 @@ else
 fi
 
 # ---- another registry -------------------------------------------------------
-if command -v docker-registry >/dev/null; then
-	port=$(free_port)
-	cat >"$WORK/registry.yml" <<END
+# registry_start: docker-registry on a free port; sets URL. A port lost to
+# another program is tried anew.
+registry_start()
+{
+	local try port
+	for try in 1 2 3; do
+		port=$(free_port)
+		cat >"$WORK/registry.yml" <<END
 version: 0.1
 log: {level: error, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: $WORK/registry}}
 http: {addr: "127.0.0.1:$port"}
 END
-	docker-registry serve "$WORK/registry.yml" >"$WORK/registry.log" 2>&1 &
-	on_exit _stop_quietly $!
-	retry_until 20 curl -fsS -o /dev/null "http://127.0.0.1:$port/v2/"
-	URL=http://127.0.0.1:$port
+		docker-registry serve "$WORK/registry.yml" \
+			>"$WORK/registry.log" 2>&1 &
+		on_exit _stop_quietly $!
+		URL=http://127.0.0.1:$port
+		retry_until 10 curl -fsS -o /dev/null "$URL/v2/" 2>/dev/null &&
+			return 0
+	done
+	cat "$WORK/registry.log"
+	say "docker-registry did not get ready (try $try)"
+	return 1
+}
+
+if command -v docker-registry >/dev/null; then
+	registry_start
 	rm -rf "$WORK/a" "$WORK/b"
 	trees odd "$WORK/a"
 	check "docker-registry: saved" ctl save odd "$WORK/a"

@@ -182,6 +182,65 @@ static void test_faults__killed_while_restoring(void **state)
 	assert_false(exists(at(f->b, ".cachectl/tmp")));
 }
 
+/* ---- others at work in the mount ----------------------------------------- */
+
+/* A build step next door makes a directory that the restore is about to. */
+static void make_their_own(void *arg)
+{
+	struct fixture *f = arg;
+
+	if (exists(at(f->b, "d1")))
+		return;
+	make_dir(at(f->b, "d1"), 0755);
+	make_text(at(f->b, "d1/own"), "own");
+	make_text(at(f->b, "d1/f21"), "newer");
+}
+
+static void test_others__make_the_same_directory(void **state)
+{
+	struct fixture *f = *state;
+
+	make_files(f->a, 100, 1);
+	do_save(&f->oa);
+	f->ob.jobs = 1;
+	fake_remote_before(f->remote, FAKE_BLOB_GET, make_their_own, f);
+	do_restore(&f->ob);
+	fake_remote_before(f->remote, FAKE_BLOB_GET, NULL, NULL);
+	assert_true(exists(at(f->b, "d1/own")));
+	assert_true(exists(at(f->b, "d4/f99")));
+	/* What they made is newer, and is published. */
+	assert_true(do_save(&f->ob).published);
+	do_restore(&f->oa);
+	assert_same_dirs(f->a, f->b);
+}
+
+/* A new directory in one that is there, a new one in that, and so on. */
+static void test_others__new_below_old(void **state)
+{
+	struct fixture *f = *state;
+
+	make_dir(at(f->a, "old"), 0755);
+	make_dir(at(f->a, "old/older"), 0755);
+	do_save(&f->oa);
+	make_text(at(f->a, "f"), "f");
+	do_save(&f->oa);
+	do_restore(&f->ob);
+	make_dir(at(f->a, "old/older/new"), 02755);
+	make_dir(at(f->a, "old/older/new/newer"), 0500);
+	make_text(at(f->a, "old/older/new/newer/in"), "in");
+	make_file(at(f->a, "old/older/new/large"), 6 << 20, 3);
+	assert_int_equal(
+		link(at(f->a, "old/older/new/large"), at(f->a, "old/link")), 0);
+	assert_int_equal(symlink("in", at(f->a, "old/older/new/newer/sym")), 0);
+	assert_int_equal(mkfifo(at(f->a, "old/older/new/fifo"), 0600), 0);
+	make_text(at(f->a, "old/beside"), "b");
+	do_save(&f->oa);
+	do_restore(&f->ob);
+	assert_same_dirs(f->a, f->b);
+	assert_true(do_save(&f->ob).unchanged);
+	assert_false(exists(at(f->b, ".cachectl/tmp")));
+}
+
 /* ---- files that change --------------------------------------------------- */
 
 struct grower {
@@ -620,6 +679,8 @@ int main(void)
 		unit(test_faults__restore_at_every_call),
 		unit(test_faults__cancelled),
 		unit(test_faults__killed_while_restoring),
+		unit(test_others__make_the_same_directory),
+		unit(test_others__new_below_old),
 		unit(test_faults__file_changes_while_read),
 		unit(test_faults__lost_chunks_are_sent_again),
 		unit(test_faults__lost_chunks_of_others),
