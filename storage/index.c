@@ -19,9 +19,13 @@
 
 #define BATCH_MAX 256
 #define QUEUE_MAX 8192
-#define RESTART_WAL_PAGES                                                      \
-	32768 /* 128 MiB: the writer resets the log itself                     \
-	       */
+/*
+ * In pages of 4 KiB: the checkpointing thread is woken whenever the log has
+ * grown by the first; at the second the writer itself starts the log over.
+ */
+#define WAKE_WAL_PAGES	   4096
+#define RESTART_WAL_PAGES  32768
+#define RESTART_TIMEOUT_MS 200
 
 struct job {
 	cm_index_fn fn;
@@ -46,7 +50,13 @@ struct cm_index {
 	size_t queue_len;
 	bool closing;
 	struct cm_db *idle; /* readers */
-	int wal_pages;	    /* after the last commit; the writer's */
+	void (*on_growth)(void *arg);
+	void *on_growth_arg;
+
+	/* The writer's. */
+	int wal_pages;	/* after the last commit */
+	int wake_at;	/* at how many to wake the checkpointing thread */
+	int restart_at; /* how many are too many */
 };
 
 static const char *const total_names[CM_TOTALS_LEN] = {
@@ -78,25 +88,48 @@ static int write_totals(struct cm_tx *tx, struct cm_error *err)
 	return r;
 }
 
-/* Runs one job in a savepoint, so that its failure is its own. */
-static int run_job(struct cm_tx *tx, struct job *j)
+/* Failures of the machine, not of what the job was asked to do. */
+static bool of_machine(int status)
+{
+	return status == CM_ERR_NO_SPACE || status == CM_ERR_IO ||
+	       status == CM_ERR_NO_MEMORY || status == CM_ERR_CORRUPT;
+}
+
+/*
+ * Takes back what a failed job did. A failure of the machine may have taken
+ * the whole transaction back: then that is the reason to tell the others.
+ */
+static int undo_job(struct cm_tx *tx, const struct job *j, struct cm_error *err)
+{
+	int r;
+
+	tx->db->repos_generation++;
+	r = cm_db_run(tx->db, "ROLLBACK TO job", err);
+	if (r == 0)
+		r = cm_db_run(tx->db, "RELEASE job", err);
+	if (r < 0 && of_machine(j->result))
+		*err = j->own_err;
+	return r;
+}
+
+/*
+ * Runs one job in a savepoint, so that its failure is its own. Fails only if
+ * the transaction is lost.
+ */
+static int run_job(struct cm_tx *tx, struct job *j, struct cm_error *err)
 {
 	int64_t totals[CM_TOTALS_LEN];
-	int r, undo;
+	int r;
 
 	memcpy(totals, tx->totals, sizeof(totals));
-	r = cm_db_run(tx->db, "SAVEPOINT job", &j->own_err);
+	r = cm_db_run(tx->db, "SAVEPOINT job", err);
 	if (r < 0)
 		return r;
 	j->result = j->fn(tx, j->arg, &j->own_err);
 	if (j->result >= 0)
-		return cm_db_run(tx->db, "RELEASE job", &j->own_err);
+		return cm_db_run(tx->db, "RELEASE job", err);
 	memcpy(tx->totals, totals, sizeof(totals));
-	tx->db->repos_generation++;
-	undo = cm_db_run(tx->db, "ROLLBACK TO job", NULL);
-	if (undo == 0)
-		undo = cm_db_run(tx->db, "RELEASE job", NULL);
-	return undo;
+	return undo_job(tx, j, err);
 }
 
 static int commit(struct cm_tx *tx, struct cm_error *err)
@@ -109,7 +142,7 @@ static int commit(struct cm_tx *tx, struct cm_error *err)
 }
 
 /* After a failure that took the whole transaction with it. */
-static void fail_batch(struct cm_db *db, struct job *jobs, int status,
+static void fail_batch(struct cm_db *db, struct job *jobs,
 		       const struct cm_error *why)
 {
 	if (!sqlite3_get_autocommit(db->handle))
@@ -118,7 +151,7 @@ static void fail_batch(struct cm_db *db, struct job *jobs, int status,
 	for (struct job *j = jobs; j; j = j->next) {
 		if (j->result < 0)
 			continue; /* has its own reason */
-		j->result = status;
+		j->result = why->status;
 		j->own_err = *why;
 	}
 }
@@ -130,15 +163,12 @@ static void run_batch(struct cm_index *ix, struct job *jobs)
 	int r;
 
 	r = cm_db_run(tx.db, "BEGIN IMMEDIATE", &err);
-	for (struct job *j = jobs; r == 0 && j; j = j->next) {
-		r = run_job(&tx, j);
-		if (r < 0)
-			err = j->own_err;
-	}
+	for (struct job *j = jobs; r == 0 && j; j = j->next)
+		r = run_job(&tx, j, &err);
 	if (r == 0)
 		r = commit(&tx, &err);
 	if (r < 0)
-		fail_batch(tx.db, jobs, r, &err);
+		fail_batch(tx.db, jobs, &err);
 }
 
 /* Cuts up to BATCH_MAX jobs off the queue; waits for the first. */
@@ -180,11 +210,43 @@ static void wake_all(struct cm_index *ix, struct job *jobs)
 static int note_wal(void *arg, sqlite3 *db, const char *name, int pages)
 {
 	struct cm_index *ix = arg;
+	void (*fn)(void *);
+	void *fn_arg;
 
 	(void)db;
 	(void)name;
 	ix->wal_pages = pages;
+	if (pages < WAKE_WAL_PAGES)
+		ix->wake_at = WAKE_WAL_PAGES;
+	if (pages < ix->wake_at)
+		return SQLITE_OK;
+	ix->wake_at = pages + WAKE_WAL_PAGES;
+	pthread_mutex_lock(&ix->lock);
+	fn = ix->on_growth;
+	fn_arg = ix->on_growth_arg;
+	pthread_mutex_unlock(&ix->lock);
+	if (fn)
+		fn(fn_arg);
 	return SQLITE_OK;
+}
+
+/*
+ * Starts the log over, which needs a moment in which nobody reads from it. A
+ * reader that takes long (a large dry run) must not hold up every write: then
+ * the log grows by a quarter before the next try.
+ */
+static void restart_log(struct cm_index *ix)
+{
+	sqlite3 *handle = ix->write_db->handle;
+	int rc;
+
+	sqlite3_busy_timeout(handle, RESTART_TIMEOUT_MS);
+	rc = sqlite3_wal_checkpoint_v2(handle, NULL, SQLITE_CHECKPOINT_RESTART,
+				       NULL, NULL);
+	sqlite3_busy_timeout(handle, CM_DB_BUSY_TIMEOUT_MS);
+	ix->restart_at = RESTART_WAL_PAGES;
+	if (rc != SQLITE_OK)
+		ix->restart_at = ix->wal_pages + RESTART_WAL_PAGES / 4;
 }
 
 static void *writer_main(void *arg)
@@ -196,11 +258,8 @@ static void *writer_main(void *arg)
 		run_batch(ix, jobs);
 		wake_all(ix, jobs);
 		/* Only if the checkpointing thread can't keep up. */
-		if (ix->wal_pages > RESTART_WAL_PAGES) {
-			cm_db_exec(ix->write_db,
-				   "PRAGMA wal_checkpoint(RESTART)", NULL);
-			ix->wal_pages = 0;
-		}
+		if (ix->wal_pages > ix->restart_at)
+			restart_log(ix);
 	}
 	return NULL;
 }
@@ -242,6 +301,8 @@ int cm_index_open(const char *path, struct cm_index **ret, struct cm_error *err)
 	pthread_mutex_init(&ix->lock, NULL);
 	pthread_cond_init(&ix->queued, NULL);
 	ix->last = &ix->first;
+	ix->wake_at = WAKE_WAL_PAGES;
+	ix->restart_at = RESTART_WAL_PAGES;
 	ix->path = strdup(path);
 	r = ix->path ? cm_db_open(path, true, &ix->write_db, err)
 		     : cm_error_nomem(err);
@@ -320,6 +381,14 @@ void cm_index_reader_done(struct cm_db *db)
 	pthread_mutex_unlock(&ix->lock);
 }
 
+void cm_index_on_growth(struct cm_index *ix, void (*fn)(void *arg), void *arg)
+{
+	pthread_mutex_lock(&ix->lock);
+	ix->on_growth_arg = arg;
+	ix->on_growth = fn;
+	pthread_mutex_unlock(&ix->lock);
+}
+
 int cm_index_checkpoint(struct cm_index *ix, struct cm_error *err)
 {
 	cm_auto(reader) struct cm_db *db = NULL;
@@ -328,6 +397,19 @@ int cm_index_checkpoint(struct cm_index *ix, struct cm_error *err)
 	if (r < 0)
 		return r;
 	return cm_db_exec(db, "PRAGMA wal_checkpoint(PASSIVE)", err);
+}
+
+int cm_tx_total(struct cm_tx *tx, enum cm_total which, int64_t *ret,
+		struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(tx->db, "SELECT value FROM totals WHERE name = ?",
+			    &st, err, CM_TEXT(total_names[which]));
+
+	*ret = tx->totals[which];
+	if (r > 0)
+		*ret += sqlite3_column_int64(st, 0);
+	return r < 0 ? r : 0;
 }
 
 int cm_index_totals(struct cm_db *db, int64_t ret[static CM_TOTALS_LEN],

@@ -62,8 +62,18 @@ CM_DEFINE_CLEANUP(reader, struct cm_db, cm_index_reader_done);
 int cm_index_write(struct cm_index *ix, cm_index_fn fn, void *arg,
 		   struct cm_error *err);
 
+/*
+ * Has `fn(arg)` called by the writer each time the write-ahead log has grown
+ * by enough to be worth a checkpoint; NULL: nobody. It must not wait.
+ */
+void cm_index_on_growth(struct cm_index *ix, void (*fn)(void *arg), void *arg);
+
 /* Moves what the write-ahead log holds into the index, as far as it can. */
 int cm_index_checkpoint(struct cm_index *ix, struct cm_error *err);
+
+/* A running total as the transaction sees it. */
+int cm_tx_total(struct cm_tx *tx, enum cm_total which, int64_t *ret,
+		struct cm_error *err);
 
 /* The running totals; any connection. */
 int cm_index_totals(struct cm_db *db, int64_t ret[static CM_TOTALS_LEN],
