@@ -69,19 +69,6 @@ static void push_front(struct cm_sessions *ss, struct session *s)
 	ss->first = s;
 }
 
-bool cm_sessions_open(struct cm_sessions *ss, const char *id)
-{
-	struct session *s;
-	bool open;
-
-	pthread_mutex_lock(&ss->lock);
-	for (s = ss->first; s && strcmp(s->id, id) != 0;)
-		s = s->next;
-	open = s && s->open;
-	pthread_mutex_unlock(&ss->lock);
-	return open;
-}
-
 /* The session's entry, made if there is none; NULL: out of memory. */
 static struct session *entry_of(struct cm_sessions *ss, const char *id)
 {
@@ -119,6 +106,17 @@ int cm_sessions_take(struct cm_sessions *ss, const char *id,
 		*ret_offset = s->offset;
 	}
 	pthread_mutex_unlock(&ss->lock);
+	return r;
+}
+
+int cm_sessions_claim(struct cm_sessions *ss, const char *id,
+		      struct cm_error *err)
+{
+	struct cm_hasher *hasher = NULL;
+	int64_t offset;
+	int r = cm_sessions_take(ss, id, &hasher, &offset, err);
+
+	cm_hasher_free(hasher);
 	return r;
 }
 

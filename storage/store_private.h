@@ -106,9 +106,6 @@ int cm_store_publish(struct cm_store *s, const char *repo,
 int cm_sessions_new(struct cm_sessions **ret, struct cm_error *err);
 void cm_sessions_free(struct cm_sessions *ss);
 
-/* Whether a request has the session open now. */
-bool cm_sessions_open(struct cm_sessions *ss, const char *id);
-
 /*
  * Takes a session for one request. CM_ERR_BUSY if one has it. `*ret_hasher` is
  * the running hash over the first `*ret_offset` bytes if it is remembered,
@@ -117,6 +114,10 @@ bool cm_sessions_open(struct cm_sessions *ss, const char *id);
 int cm_sessions_take(struct cm_sessions *ss, const char *id,
 		     struct cm_hasher **ret_hasher, int64_t *ret_offset,
 		     struct cm_error *err);
+
+/* Takes a session to end it: nobody opens it until it is given back. */
+int cm_sessions_claim(struct cm_sessions *ss, const char *id,
+		      struct cm_error *err);
 
 /* Gives it back, with the hash to remember; `hasher` NULL: nothing. Takes it.
  */

@@ -262,11 +262,11 @@ static int sweep_upload(struct cm_store *s, const char *id, int64_t before_ms,
 			struct cm_sweep_result *ret, struct cm_error *err)
 {
 	struct idle_job j = {.id = id};
+	bool claimed = cm_sessions_claim(s->sessions, id, NULL) == 0;
 	int r;
 
-	j.touched_ms = cm_bytes_session_touched(s->bytes, id);
-	if (cm_sessions_open(s->sessions, id))
-		j.touched_ms = cm_now_ms();
+	j.touched_ms =
+		claimed ? cm_bytes_session_touched(s->bytes, id) : cm_now_ms();
 	if (j.touched_ms < before_ms)
 		j.touched_ms = 0;
 	r = cm_index_write(s->index, idle_tx, &j, err);
@@ -274,6 +274,8 @@ static int sweep_upload(struct cm_store *s, const char *id, int64_t before_ms,
 		ret->uploads++;
 		r = cm_bytes_session_remove(s->bytes, id, err);
 	}
+	if (claimed)
+		cm_sessions_give(s->sessions, id, NULL, 0);
 	return r;
 }
 

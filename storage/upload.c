@@ -21,7 +21,8 @@
 
 #include "store_private.h"
 
-#define READ_PIECE (256 << 10)
+#define READ_PIECE   (256 << 10)
+#define SESSIONS_MAX 100000 /* a row and maybe a file each */
 
 struct cm_upload {
 	struct cm_store *store;
@@ -46,9 +47,14 @@ struct begin_job {
 static int begin_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 {
 	const struct begin_job *j = arg;
-	int64_t repo_id = 0;
-	int r = cm_repo_make(tx, j->repo, &repo_id, err);
+	int64_t repo_id = 0, open = 0;
+	int r = cm_tx_total(tx, CM_TOTAL_UPLOADS, &open, err);
 
+	if (r == 0 && open >= SESSIONS_MAX)
+		return cm_error_set(err, CM_ERR_BUSY,
+				    "too many upload sessions are open");
+	if (r == 0)
+		r = cm_repo_make(tx, j->repo, &repo_id, err);
 	if (r == 0)
 		r = cm_db_run(tx->db, "INSERT INTO uploads VALUES(?, ?, ?)",
 			      err, CM_TEXT(j->id), CM_INT(repo_id),
@@ -114,6 +120,34 @@ static int require_session(struct cm_store *s, const char *repo, const char *id,
 	if (r == 0)
 		return no_session(repo, err);
 	return r < 0 ? r : 0;
+}
+
+static int end_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
+{
+	const struct begin_job *j = arg;
+	int r = session_exists(tx->db, j->repo, j->id, err);
+
+	if (r == 0)
+		return no_session(j->repo, err);
+	if (r > 0)
+		r = cm_db_run(tx->db, "DELETE FROM uploads WHERE id = ?", err,
+			      CM_TEXT(j->id));
+	if (r == 0)
+		tx->totals[CM_TOTAL_UPLOADS]--;
+	return r;
+}
+
+/*
+ * Refused: a session whose bytes are wrong, or may be after a failed sync,
+ * can't be continued.
+ */
+static void refuse(struct cm_upload *u)
+{
+	struct begin_job j = {.repo = u->repo, .id = u->id};
+
+	u->ended = true;
+	if (u->id[0])
+		cm_index_write(u->store->index, end_tx, &j, NULL);
 }
 
 /* ---- opening and closing ------------------------------------------------ */
@@ -199,7 +233,11 @@ static int resume(struct cm_upload *u, struct cm_hasher *known,
 	}
 	cm_hasher_free(known);
 	r = cm_hasher_new(&u->hasher, err);
-	return r == 0 ? rehash(u, u->offset, err) : r;
+	if (r == 0)
+		r = rehash(u, u->offset, err);
+	if (r < 0) /* half a hash must not be remembered */
+		cm_hasher_free(cm_take_ptr(u->hasher));
+	return r;
 }
 
 int cm_upload_open(struct cm_store *s, const char *repo, const char *id,
@@ -366,8 +404,10 @@ int cm_upload_sync(struct cm_upload *u, struct cm_error *err)
 			return 0;
 		r = spill(u, err);
 	}
-	if (r == 0 && fdatasync(u->temp.fd) < 0)
-		r = cm_error_errno(err, "cannot sync an upload");
+	if (r == 0)
+		r = cm_bytes_session_sync(u->store->bytes, &u->temp, err);
+	if (u->temp.spoilt)
+		refuse(u);
 	return r;
 }
 
@@ -424,31 +464,6 @@ static int examine(struct cm_upload *u, struct cm_temp *plain,
 	return 0;
 }
 
-static int end_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
-{
-	const struct begin_job *j = arg;
-	int r = session_exists(tx->db, j->repo, j->id, err);
-
-	if (r == 0)
-		return no_session(j->repo, err);
-	if (r > 0)
-		r = cm_db_run(tx->db, "DELETE FROM uploads WHERE id = ?", err,
-			      CM_TEXT(j->id));
-	if (r == 0)
-		tx->totals[CM_TOTAL_UPLOADS]--;
-	return r;
-}
-
-/* Refused: a session whose bytes are wrong can't be continued. */
-static void refuse(struct cm_upload *u)
-{
-	struct begin_job j = {.repo = u->repo, .id = u->id};
-
-	u->ended = true;
-	if (u->id[0])
-		cm_index_write(u->store->index, end_tx, &j, NULL);
-}
-
 static int check_digest(const struct cm_digest *expected,
 			const struct cm_digest *got, struct cm_error *err)
 {
@@ -476,6 +491,8 @@ static int commit(struct cm_upload *u, struct cm_candidate *c,
 	c->memory = c->temp->fd < 0 ? u->buffer : NULL;
 	if (r == 0)
 		r = cm_store_publish(u->store, u->repo, c, err);
+	if (u->temp.spoilt)
+		refuse(u);
 	cm_bytes_temp_discard(u->store->bytes, &plain);
 	return r;
 }
@@ -505,12 +522,12 @@ int cm_upload_cancel(struct cm_store *s, const char *repo, const char *id,
 
 	if (!id_valid(id))
 		return no_session(repo, err);
-	if (cm_sessions_open(s->sessions, id))
-		return cm_error_set(err, CM_ERR_BUSY,
-				    "another request is writing to upload %s",
-				    id);
+	r = cm_sessions_claim(s->sessions, id, err);
+	if (r < 0)
+		return r;
 	r = cm_index_write(s->index, end_tx, &j, err);
 	if (r == 0)
 		cm_bytes_session_remove(s->bytes, id, NULL);
+	cm_sessions_give(s->sessions, id, NULL, 0);
 	return r;
 }
