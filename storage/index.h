@@ -136,6 +136,25 @@ int cm_link_remove(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
 int cm_blob_forget(struct cm_tx *tx, const struct cm_digest *d,
 		   struct cm_error *err);
 
+/* ---- what damage breaks (index_damage.c) ------------------------------- */
+
+/*
+ * Counts in the manifests of a repository that it has lost a blob, or
+ * (`lost` false) that it is back. Call it while, and only if, manifests name
+ * it.
+ */
+int cm_damage_spread(struct cm_tx *tx, int64_t repo_id,
+		     const struct cm_digest *d, bool lost,
+		     struct cm_error *err);
+
+/* Drops the note on a manifest that is being removed. */
+int cm_damage_forget(struct cm_tx *tx, int64_t repo_id,
+		     const struct cm_digest *d, struct cm_error *err);
+
+/* 1 if the manifest can't be restored, and so reads as absent; 0; <0. */
+int cm_damage_find(struct cm_db *db, int64_t repo_id, const struct cm_digest *d,
+		   struct cm_error *err);
+
 /* ---- manifests (index_manifests.c) ------------------------------------ */
 
 /*
@@ -175,7 +194,10 @@ struct cm_manifest_row {
 	char *media_type; /* caller frees */
 };
 
-/* A manifest by tag, or by digest if `tag` is NULL: 1 found, 0 not, <0. */
+/*
+ * A manifest by tag, or by digest if `tag` is NULL: 1 found, 0 not, <0. One
+ * that is broken is not found.
+ */
 int cm_manifest_find(struct cm_db *db, int64_t repo_id, const char *tag,
 		     const struct cm_digest *d, struct cm_manifest_row *ret,
 		     struct cm_error *err);
