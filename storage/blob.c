@@ -31,10 +31,9 @@ static int no_blob(const char *repo, const struct cm_digest *d,
 
 /* ---- finding ------------------------------------------------------------ */
 
-/* Finds a link and leases it: 1, 0 or <0. `row->refs` tells if it is named. */
-static int find_leased(struct cm_store *s, struct cm_db *db, int64_t repo_id,
-		       const struct cm_digest *d, struct cm_blob_row *row,
-		       struct cm_error *err)
+int cm_blob_find_leased(struct cm_store *s, struct cm_db *db, int64_t repo_id,
+			const struct cm_digest *d, struct cm_blob_row *row,
+			struct cm_error *err)
 {
 	int r;
 
@@ -66,7 +65,7 @@ int cm_store_blob_stat(struct cm_store *s, const char *repo,
 	if (r == 0)
 		r = cm_repo_find(db, repo, &repo_id, err);
 	if (r == 0 && repo_id != 0)
-		r = find_leased(s, db, repo_id, d, &row, err);
+		r = cm_blob_find_leased(s, db, repo_id, d, &row, err);
 	if (r == 0)
 		return no_blob(repo, d, err);
 	if (r < 0)
@@ -90,7 +89,7 @@ int cm_store_blobs_missing(struct cm_store *s, const char *repo,
 		missing[i] = true;
 		if (repo_id == 0)
 			continue;
-		r = find_leased(s, db, repo_id, &digests[i], &row, err);
+		r = cm_blob_find_leased(s, db, repo_id, &digests[i], &row, err);
 		missing[i] = r == 0;
 	}
 	return r < 0 ? r : 0;
@@ -106,12 +105,14 @@ static int open_file(struct cm_store *s, struct cm_blob *b,
 	int r = cm_bytes_open_blob(s->bytes, &b->row.info.digest,
 				   b->row.info.encoding, &b->fd, &size, err);
 
-	if (r == CM_ERR_NOT_FOUND ||
-	    (r == 0 && size != b->row.info.stored_size))
-		return cm_error_set(err, CM_ERR_CORRUPT,
-				    "a blob's file is missing or has the wrong "
-				    "length");
-	return r;
+	if (r == 0 && size == b->row.info.stored_size)
+		return 0;
+	if (r < 0 && r != CM_ERR_NOT_FOUND)
+		return r;
+	if (b->fd >= 0)
+		close(cm_take_fd(&b->fd));
+	return cm_error_set(err, CM_ERR_CORRUPT,
+			    "a blob's file is missing or has the wrong length");
 }
 
 static int load(struct cm_store *s, struct cm_db *db, struct cm_blob *b,

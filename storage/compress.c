@@ -184,7 +184,7 @@ ssize_t cm_decoder_read(struct cm_decoder *d, void *buf, size_t len,
 	size_t left, before;
 	int r;
 
-	while (!d->ended && out.pos == 0) {
+	while (!d->ended && out.pos == 0 && len > 0) {
 		before = d->in.pos;
 		left = ZSTD_decompressStream(d->dctx, &out, &d->in);
 		if (ZSTD_isError(left))

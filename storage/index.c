@@ -30,7 +30,6 @@
 struct job {
 	cm_index_fn fn;
 	void *arg;
-	struct cm_error *err;
 	struct cm_error own_err;
 	int result;
 	bool done;
@@ -88,43 +87,36 @@ static int write_totals(struct cm_tx *tx, struct cm_error *err)
 	return r;
 }
 
-/* Failures of the machine, not of what the job was asked to do. */
-static bool of_machine(int status)
-{
-	return status == CM_ERR_NO_SPACE || status == CM_ERR_IO ||
-	       status == CM_ERR_NO_MEMORY || status == CM_ERR_CORRUPT;
-}
-
 /*
- * Takes back what a failed job did. A failure of the machine may have taken
- * the whole transaction back: then that is the reason to tell the others.
+ * Takes back what a failed job did. A failure of the machine (a full disk, no
+ * memory) may have made SQLite end the transaction: then the job's reason is
+ * the one to tell the others.
  */
 static int undo_job(struct cm_tx *tx, const struct job *j, struct cm_error *err)
 {
 	int r;
 
 	tx->db->repos_generation++;
-	r = cm_db_run(tx->db, "ROLLBACK TO job", err);
-	if (r == 0)
-		r = cm_db_run(tx->db, "RELEASE job", err);
-	if (r < 0 && of_machine(j->result))
+	if (sqlite3_get_autocommit(tx->db->handle)) {
 		*err = j->own_err;
-	return r;
+		return j->result;
+	}
+	r = cm_db_run(tx->db, "ROLLBACK TO job", err);
+	return r == 0 ? cm_db_run(tx->db, "RELEASE job", err) : r;
 }
 
 /*
- * Runs one job in a savepoint, so that its failure is its own. Fails only if
- * the transaction is lost.
+ * Runs one job in a savepoint, so that its failure is its own. Fails only when
+ * the whole batch has.
  */
 static int run_job(struct cm_tx *tx, struct job *j, struct cm_error *err)
 {
 	int64_t totals[CM_TOTALS_LEN];
-	int r;
+	int r = cm_db_run(tx->db, "SAVEPOINT job", err);
 
-	memcpy(totals, tx->totals, sizeof(totals));
-	r = cm_db_run(tx->db, "SAVEPOINT job", err);
 	if (r < 0)
 		return r;
+	memcpy(totals, tx->totals, sizeof(totals));
 	j->result = j->fn(tx, j->arg, &j->own_err);
 	if (j->result >= 0)
 		return cm_db_run(tx->db, "RELEASE job", err);

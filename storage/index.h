@@ -89,6 +89,21 @@ int cm_repo_find(struct cm_db *db, const char *name, int64_t *ret_id,
 int cm_repo_make(struct cm_tx *tx, const char *name, int64_t *ret_id,
 		 struct cm_error *err);
 
+/*
+ * The repositories that a listing or a purge is about: "exact" itself, and the
+ * names from "from" up to, not including, "until", in byte order. All of them
+ * are >= "exact".
+ */
+struct cm_name_range {
+	char exact[CM_REPOSITORY_MAX + 2];
+	char from[CM_REPOSITORY_MAX + 2];
+	char until[CM_REPOSITORY_MAX + 2];
+};
+
+/* Only `repo`; or, with that NULL, path prefix `prefix` (NULL or "": all). */
+void cm_name_range_of(const char *repo, const char *prefix,
+		      struct cm_name_range *ret);
+
 /* ---- links and blobs (index_blobs.c) ---------------------------------- */
 
 /* A row of blobs. */

@@ -6,30 +6,6 @@
 
 #include "store_private.h"
 
-/*
- * The names below a path prefix are those from "prefix" itself and from
- * "prefix/" up to, not including, "prefix0": "0" follows "/" in ASCII.
- */
-struct prefix_range {
-	char exact[CM_REPOSITORY_MAX + 2];
-	char from[CM_REPOSITORY_MAX + 2];
-	char until[CM_REPOSITORY_MAX + 2];
-};
-
-static void range_of(const char *prefix, struct prefix_range *ret)
-{
-	size_t len = strnlen(prefix, CM_REPOSITORY_MAX);
-
-	while (len > 0 && prefix[len - 1] == '/')
-		len--;
-	memcpy(ret->exact, prefix, len);
-	ret->exact[len] = '\0';
-	memcpy(ret->from, prefix, len);
-	strcpy(ret->from + len, "/");
-	memcpy(ret->until, prefix, len);
-	strcpy(ret->until + len, "0");
-}
-
 static int fill(sqlite3_stmt *st, struct cm_tag_info *ret, struct cm_error *err)
 {
 	ret->repo = (const char *)sqlite3_column_text(st, 0);
@@ -54,9 +30,12 @@ static int fill(sqlite3_stmt *st, struct cm_tag_info *ret, struct cm_error *err)
 	" CROSS JOIN manifests m ON m.repo_id = t.repo_id"                     \
 	" AND m.digest = t.digest"
 
-/* `range` must live as long as the statement: its texts are bound. */
+/*
+ * `range` must live as long as the statement: its texts are bound. One
+ * repository is asked for by name, so that SQLite need not sort.
+ */
 static int query_tags(struct cm_db *db, const struct cm_tag_filter *f,
-		      struct prefix_range *range, sqlite3_stmt **st,
+		      struct cm_name_range *range, sqlite3_stmt **st,
 		      struct cm_error *err)
 {
 	const char *after_repo = f->after_repo ? f->after_repo : "";
@@ -70,26 +49,16 @@ static int query_tags(struct cm_db *db, const struct cm_tag_filter *f,
 				   " ORDER BY t.name LIMIT ?",
 				   st, err, CM_TEXT(f->repo),
 				   CM_TEXT(after_tag), CM_INT(limit));
-	if (f->repo_prefix && f->repo_prefix[0]) {
-		range_of(f->repo_prefix, range);
-		return cm_db_query(
-			db,
-			TAG_COLUMNS
-			" WHERE r.name >= ?1 AND r.name >= ?2 AND r.name < ?3"
-			" AND (r.name = ?2 OR r.name >= ?4)"
-			" AND (r.name > ?1 OR t.name > ?5)"
-			" ORDER BY r.name, t.name LIMIT ?6",
-			st, err, CM_TEXT(after_repo), CM_TEXT(range->exact),
-			CM_TEXT(range->until), CM_TEXT(range->from),
-			CM_TEXT(after_tag), CM_INT(limit));
-	}
-	return cm_db_query(
-		db,
-		TAG_COLUMNS
-		" WHERE r.name >= ?1 AND (r.name > ?1 OR t.name > ?2)"
-		" ORDER BY r.name, t.name LIMIT ?3",
-		st, err, CM_TEXT(after_repo), CM_TEXT(after_tag),
-		CM_INT(limit));
+	cm_name_range_of(NULL, f->repo_prefix, range);
+	return cm_db_query(db,
+			   TAG_COLUMNS
+			   " WHERE r.name >= max(?1, ?2) AND r.name < ?3"
+			   " AND (r.name = ?2 OR r.name >= ?4)"
+			   " AND (r.name > ?1 OR t.name > ?5)"
+			   " ORDER BY r.name, t.name LIMIT ?6",
+			   st, err, CM_TEXT(after_repo), CM_TEXT(range->exact),
+			   CM_TEXT(range->until), CM_TEXT(range->from),
+			   CM_TEXT(after_tag), CM_INT(limit));
 }
 
 /* A repository is known to the world once it has a blob or a manifest. */
@@ -108,7 +77,7 @@ static int repository_known(struct cm_db *db, const char *repo,
 int cm_store_tags(struct cm_store *s, const struct cm_tag_filter *filter,
 		  cm_tag_fn fn, void *arg, struct cm_error *err)
 {
-	struct prefix_range range;
+	struct cm_name_range range;
 	cm_auto(reader) struct cm_db *db = NULL;
 	cm_auto(stmt) sqlite3_stmt *st = NULL;
 	struct cm_tag_info info;
@@ -141,12 +110,11 @@ int cm_store_repositories(struct cm_store *s, const char *prefix,
 {
 	cm_auto(reader) struct cm_db *db = NULL;
 	cm_auto(stmt) sqlite3_stmt *st = NULL;
-	struct prefix_range range = {.until = "\x7f"};
+	struct cm_name_range range;
 	const char *name;
 	int r = cm_index_reader(s->index, &db, err);
 
-	if (prefix && prefix[0])
-		range_of(prefix, &range);
+	cm_name_range_of(NULL, prefix, &range);
 	if (r == 0)
 		r = cm_db_query(
 			db,

@@ -261,14 +261,17 @@ static int insert_manifest(struct cm_tx *tx, int64_t repo_id,
 
 	for (size_t i = 0; r == 0 && i < m->descriptors_len; i++)
 		r = add_ref(tx, repo_id, j, &m->descriptors[i], &content, err);
+	/* Indexes may name it already: they took it for a blob. */
 	if (r == 0)
 		r = cm_db_run(tx->db,
 			      "INSERT INTO manifests"
-			      " VALUES(?, ?, ?, ?, ?, ?, ?, ?, 0, 0)",
+			      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 0,"
+			      " (SELECT count(*) FROM manifest_refs WHERE"
+			      "  repo_id = ?1 AND digest = ?2 AND child = 1))",
 			      err, CM_INT(repo_id), CM_DIGEST(&j->info->digest),
 			      CM_TEXT(m->media_type), CM_TEXT(m->artifact_type),
 			      CM_INT(j->snapshot), CM_INT(content),
-			      CM_INT(tx->now_ms), CM_INT(tx->now_ms));
+			      CM_INT(tx->now_ms));
 	if (r == 0)
 		r = add_refs(tx, repo_id, &j->info->digest, 1, tx->now_ms, err);
 	if (r == 0)
@@ -330,6 +333,27 @@ static int point_tag(struct cm_tx *tx, int64_t repo_id,
 	return r;
 }
 
+/* The manifest's own bytes. Those that became a file may be gone again. */
+static int add_bytes(struct cm_tx *tx, int64_t repo_id,
+		     const struct cm_manifest_put_job *j, struct cm_error *err)
+{
+	struct cm_blob_row row;
+	int r;
+
+	if (j->inline_data) {
+		r = cm_blob_insert(tx, j->info, j->inline_data, err);
+	} else {
+		r = cm_blob_find(tx->db, repo_id, &j->info->digest, &row, err);
+		if (r == 0)
+			return cm_error_set(err, CM_ERR_BUSY,
+					    "the manifest's bytes were deleted "
+					    "while it was put");
+	}
+	return r < 0 ? r
+		     : cm_link_add(tx, repo_id, &j->info->digest, j->info->size,
+				   err);
+}
+
 int cm_manifest_put_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 {
 	struct cm_manifest_put_job *j = arg;
@@ -339,10 +363,7 @@ int cm_manifest_put_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 	if (r == 0)
 		r = check_condition(tx, j, repo_id, err);
 	if (r == 0)
-		r = cm_blob_insert(tx, j->info, j->inline_data, err);
-	if (r == 0)
-		r = cm_link_add(tx, repo_id, &j->info->digest, j->info->size,
-				err);
+		r = add_bytes(tx, repo_id, j, err);
 	if (r == 0)
 		r = manifest_exists(tx->db, repo_id, &j->info->digest, err);
 	if (r == 0)

@@ -9,10 +9,13 @@
  *	doomed_manifests	that no other tag and no other index names
  *	doomed_links		that only doomed manifests name
  */
+#include <stdio.h>
+
 #include <cachemount/units.h>
 
 #include "index_purge.h"
 
+#define TAGS_A_BATCH	100
 #define INDEX_DEPTH_MAX 8 /* an index of an index of … */
 
 static const char tables[] =
@@ -28,28 +31,53 @@ static const char tables[] =
 	"DELETE FROM doomed_tags; DELETE FROM doomed_manifests;"
 	"DELETE FROM doomed_links;";
 
+/* In the order of names, so that the next batch begins behind this one. */
 static int choose_tags(struct cm_db *db, const struct cm_purge_filter *f,
-		       int64_t limit, struct cm_error *err)
+		       const struct cm_purge_place *after, int64_t limit,
+		       struct cm_error *err)
 {
-	const char *prefix = f->repo_prefix;
+	struct cm_name_range range;
 
-	if (prefix && !prefix[0])
-		prefix = NULL;
+	cm_name_range_of(f->repo, f->repo_prefix, &range);
 	return cm_db_run(
 		db,
 		"INSERT INTO doomed_tags SELECT t.repo_id, t.name, t.digest"
 		" FROM repositories r CROSS JOIN tags t ON t.repo_id = r.id"
-		" WHERE (?1 IS NULL OR r.name = ?1)"
-		" AND (?2 IS NULL OR r.name = ?2 OR"
-		"  (r.name > ?2 || '/' AND r.name < ?2 || '0'))"
-		" AND (?3 IS NULL OR t.name = ?3)"
-		" AND (?4 = 0 OR t.updated_ms < ?4)"
-		" AND (?5 = 0 OR max(t.pulled_ms, t.updated_ms) < ?5)"
-		" AND (?6 IS NULL OR t.writer = ?6)"
-		" LIMIT CASE WHEN ?7 > 0 THEN ?7 ELSE -1 END",
-		err, CM_TEXT(f->repo), CM_TEXT(prefix), CM_TEXT(f->tag),
+		" WHERE r.name >= max(?1, ?8) AND r.name < ?2"
+		" AND (r.name = ?1 OR r.name >= ?3)"
+		" AND (r.name > ?8 OR t.name > ?9)"
+		" AND (?4 IS NULL OR t.name = ?4)"
+		" AND (?5 = 0 OR t.updated_ms < ?5)"
+		" AND (?6 = 0 OR max(t.pulled_ms, t.updated_ms) < ?6)"
+		" AND (?7 IS NULL OR t.writer = ?7)"
+		" ORDER BY r.name, t.name LIMIT ?10",
+		err, CM_TEXT(range.exact), CM_TEXT(range.until),
+		CM_TEXT(range.from), CM_TEXT(f->tag),
 		CM_INT(f->updated_before_ms), CM_INT(f->pulled_before_ms),
-		CM_TEXT(f->writer), CM_INT(limit));
+		CM_TEXT(f->writer), CM_TEXT(after->repo), CM_TEXT(after->tag),
+		CM_INT(limit));
+}
+
+static int last_chosen(struct cm_db *db, struct cm_purge_place *ret,
+		       struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	const char *repo, *tag;
+	int r = cm_db_query(db,
+			    "SELECT r.name, d.name FROM doomed_tags d CROSS"
+			    " JOIN repositories r ON r.id = d.repo_id"
+			    " ORDER BY r.name DESC, d.name DESC LIMIT 1",
+			    &st, err);
+
+	if (r <= 0)
+		return r;
+	repo = (const char *)sqlite3_column_text(st, 0);
+	tag = (const char *)sqlite3_column_text(st, 1);
+	if (!repo || !tag)
+		return cm_error_nomem(err);
+	snprintf(ret->repo, sizeof(ret->repo), "%s", repo);
+	snprintf(ret->tag, sizeof(ret->tag), "%s", tag);
+	return 0;
 }
 
 static int choose_tagged_manifests(struct cm_db *db, struct cm_error *err)
@@ -138,14 +166,18 @@ static int count_all(struct cm_db *db, struct cm_purge_result *ret,
 }
 
 int cm_purge_choose(struct cm_db *db, const struct cm_purge_filter *filter,
-		    int64_t limit, struct cm_purge_result *ret,
+		    struct cm_purge_place *place, struct cm_purge_result *ret,
 		    struct cm_error *err)
 {
+	static const struct cm_purge_place start;
 	int64_t added = 1;
 	int r = cm_db_exec(db, tables, err);
 
 	if (r == 0)
-		r = choose_tags(db, filter, limit, err);
+		r = choose_tags(db, filter, place ? place : &start,
+				place ? TAGS_A_BATCH : -1, err);
+	if (r == 0 && place)
+		r = last_chosen(db, place, err);
 	if (r == 0)
 		r = choose_tagged_manifests(db, err);
 	for (int depth = 0; r == 0 && added > 0 && depth < INDEX_DEPTH_MAX;

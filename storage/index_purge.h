@@ -8,13 +8,20 @@
 #include "index.h"
 #include "lease.h"
 
+/* How far a purge has come; all zero: at the start. */
+struct cm_purge_place {
+	char repo[CM_REPOSITORY_MAX + 1];
+	char tag[CM_TAG_MAX + 1];
+};
+
 /*
- * Chooses tags by `filter`, at most `limit` (0: all), and works out which
- * manifests, links and blobs nothing would name without them. What was chosen
- * stays in temporary tables of the connection until the next call.
+ * Chooses tags by `filter` and works out which manifests, links and blobs
+ * nothing would name without them. With `place`, a batch of those behind it,
+ * and moves it; with NULL, all. What was chosen stays in temporary tables of
+ * the connection until the next call.
  */
 int cm_purge_choose(struct cm_db *db, const struct cm_purge_filter *filter,
-		    int64_t limit, struct cm_purge_result *ret,
+		    struct cm_purge_place *place, struct cm_purge_result *ret,
 		    struct cm_error *err);
 
 /*

@@ -64,3 +64,34 @@ int cm_repo_make(struct cm_tx *tx, const char *name, int64_t *ret_id,
 	*ret_id = sqlite3_last_insert_rowid(tx->db->handle);
 	return r;
 }
+
+static void copy_name(char *out, const char *name, size_t len, const char *tail)
+{
+	memcpy(out, name, len);
+	strcpy(out + len, tail);
+}
+
+/*
+ * Below a path prefix are the names from "prefix/" up to "prefix0": "0" follows
+ * "/" in ASCII.
+ */
+void cm_name_range_of(const char *repo, const char *prefix,
+		      struct cm_name_range *ret)
+{
+	const char *name = repo ? repo : prefix ? prefix : "";
+	size_t len = strnlen(name, CM_REPOSITORY_MAX);
+
+	while (!repo && len > 0 && name[len - 1] == '/')
+		len--;
+	copy_name(ret->exact, name, len, "");
+	if (repo) {
+		copy_name(ret->from, name, len, "\1");
+		copy_name(ret->until, name, len, "\1");
+	} else if (len > 0) {
+		copy_name(ret->from, name, len, "/");
+		copy_name(ret->until, name, len, "0");
+	} else {
+		strcpy(ret->from, "");
+		strcpy(ret->until, "\x7f");
+	}
+}

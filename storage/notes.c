@@ -3,7 +3,8 @@
  *
  * Both are collected in small fixed tables and written every few seconds by
  * one thread, which also checkpoints the index, so that no request waits for
- * either. A crash loses the last seconds of them.
+ * either. A crash loses the last seconds of them. The counters' table holds
+ * their values, read once at the start, so that they never run backwards.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -31,14 +32,16 @@ struct pull {
 
 struct counter {
 	char name[COUNTER_NAME_MAX];
-	int64_t delta;
+	int64_t value;
+	bool changed; /* since it was written out */
 };
 
 struct cm_notes {
 	struct cm_store *store;
 	pthread_t thread;
 	bool runs;
-	pthread_mutex_t lock; /* guards all below */
+	pthread_mutex_t flush_one; /* one flush at a time, so in order */
+	pthread_mutex_t lock;	   /* guards all below */
 	pthread_cond_t stop_wanted;
 	bool stopping;
 	bool log_grown; /* a checkpoint can't wait for its turn */
@@ -55,16 +58,60 @@ struct flush_job {
 	size_t counters_len;
 };
 
+static struct counter *counter_named(struct cm_notes *n, const char *name)
+{
+	struct counter *c;
+
+	for (size_t i = 0; i < n->counters_len; i++)
+		if (strcmp(n->counters[i].name, name) == 0)
+			return &n->counters[i];
+	if (n->counters_len == COUNTERS_MAX || strlen(name) >= COUNTER_NAME_MAX)
+		return NULL;
+	c = &n->counters[n->counters_len++];
+	*c = (struct counter){.value = 0};
+	strcpy(c->name, name);
+	return c;
+}
+
+static int load_counters(struct cm_notes *n, struct cm_error *err)
+{
+	cm_auto(reader) struct cm_db *db = NULL;
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	struct counter *c;
+	const char *name;
+	int r = cm_index_reader(n->store->index, &db, err);
+
+	if (r == 0)
+		r = cm_db_query(db, "SELECT name, value FROM counters LIMIT ?",
+				&st, err, CM_INT(COUNTERS_MAX));
+	for (; r > 0; r = cm_db_next(st, err)) {
+		name = (const char *)sqlite3_column_text(st, 0);
+		if (!name)
+			return cm_error_nomem(err);
+		c = counter_named(n, name);
+		if (c)
+			c->value = sqlite3_column_int64(st, 1);
+	}
+	return r;
+}
+
 int cm_notes_new(struct cm_store *s, struct cm_notes **ret,
 		 struct cm_error *err)
 {
 	struct cm_notes *n = calloc(1, sizeof(*n));
+	int r;
 
 	if (!n)
 		return cm_error_nomem(err);
 	n->store = s;
+	pthread_mutex_init(&n->flush_one, NULL);
 	pthread_mutex_init(&n->lock, NULL);
 	pthread_cond_init(&n->stop_wanted, NULL);
+	r = load_counters(n, err);
+	if (r < 0) {
+		cm_notes_free(n);
+		return r;
+	}
 	*ret = n;
 	return 0;
 }
@@ -75,6 +122,7 @@ void cm_notes_free(struct cm_notes *n)
 		return;
 	pthread_cond_destroy(&n->stop_wanted);
 	pthread_mutex_destroy(&n->lock);
+	pthread_mutex_destroy(&n->flush_one);
 	free(n);
 }
 
@@ -96,13 +144,12 @@ static size_t pull_slot(int64_t repo_id, const struct cm_digest *d)
 	return (h ^ (size_t)repo_id * 0x9E3779B1u) & (PULLS_MAX - 1);
 }
 
-void cm_notes_pulled(struct cm_notes *n, int64_t repo_id, const char *tag,
-		     const struct cm_digest *d)
+static void note_pull(struct cm_notes *n, int64_t repo_id, const char *tag,
+		      const struct cm_digest *d, int64_t at_ms)
 {
 	size_t at = pull_slot(repo_id, d);
 	struct pull *p;
 
-	pthread_mutex_lock(&n->lock);
 	for (size_t i = 0; i < PULL_PROBES; i++) {
 		p = &n->pulls[(at + i) & (PULLS_MAX - 1)];
 		if (p->repo_id != 0 && !same_pull(p, repo_id, tag, d))
@@ -110,28 +157,21 @@ void cm_notes_pulled(struct cm_notes *n, int64_t repo_id, const char *tag,
 		if (p->repo_id == 0)
 			n->pulls_len++;
 		p->repo_id = repo_id;
-		p->at_ms = cm_now_ms();
 		p->by_tag = tag != NULL;
 		p->digest = *d;
 		strncpy(p->tag, tag ? tag : "", CM_TAG_MAX);
-		break;
+		if (p->at_ms < at_ms)
+			p->at_ms = at_ms;
+		return;
 	}
-	pthread_mutex_unlock(&n->lock);
 }
 
-static struct counter *counter_named(struct cm_notes *n, const char *name)
+void cm_notes_pulled(struct cm_notes *n, int64_t repo_id, const char *tag,
+		     const struct cm_digest *d)
 {
-	struct counter *c;
-
-	for (size_t i = 0; i < n->counters_len; i++)
-		if (strcmp(n->counters[i].name, name) == 0)
-			return &n->counters[i];
-	if (n->counters_len == COUNTERS_MAX || strlen(name) >= COUNTER_NAME_MAX)
-		return NULL;
-	c = &n->counters[n->counters_len++];
-	strcpy(c->name, name);
-	c->delta = 0;
-	return c;
+	pthread_mutex_lock(&n->lock);
+	note_pull(n, repo_id, tag, d, cm_now_ms());
+	pthread_mutex_unlock(&n->lock);
 }
 
 void cm_store_counter_add(struct cm_store *s, const char *name, int64_t delta)
@@ -140,8 +180,10 @@ void cm_store_counter_add(struct cm_store *s, const char *name, int64_t delta)
 
 	pthread_mutex_lock(&s->notes->lock);
 	c = counter_named(s->notes, name);
-	if (c)
-		c->delta += delta;
+	if (c) {
+		c->value += delta;
+		c->changed = true;
+	}
 	pthread_mutex_unlock(&s->notes->lock);
 }
 
@@ -176,13 +218,12 @@ static int flush_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 		if (j->pulls[i].repo_id != 0)
 			r = write_pull(tx, &j->pulls[i], err);
 	for (size_t i = 0; r == 0 && i < j->counters_len; i++)
-		if (j->counters[i].delta != 0)
+		if (j->counters[i].changed)
 			r = cm_db_run(tx->db,
-				      "INSERT INTO counters VALUES(?1, ?2)"
-				      " ON CONFLICT(name) DO UPDATE SET"
-				      " value = value + ?2",
+				      "INSERT OR REPLACE INTO counters"
+				      " VALUES(?, ?)",
 				      err, CM_TEXT(j->counters[i].name),
-				      CM_INT(j->counters[i].delta));
+				      CM_INT(j->counters[i].value));
 	return r;
 }
 
@@ -194,7 +235,7 @@ static bool take(struct cm_notes *n, struct flush_job *j)
 	pthread_mutex_lock(&n->lock);
 	any = n->pulls_len > 0;
 	for (size_t i = 0; i < n->counters_len; i++)
-		any |= n->counters[i].delta != 0;
+		any |= n->counters[i].changed;
 	if (any) {
 		memcpy(j->pulls, n->pulls, sizeof(j->pulls));
 		memset(n->pulls, 0, sizeof(n->pulls));
@@ -202,32 +243,42 @@ static bool take(struct cm_notes *n, struct flush_job *j)
 		memcpy(j->counters, n->counters, sizeof(j->counters));
 		j->counters_len = n->counters_len;
 		for (size_t i = 0; i < n->counters_len; i++)
-			n->counters[i].delta = 0;
+			n->counters[i].changed = false;
 	}
 	pthread_mutex_unlock(&n->lock);
 	return any;
 }
 
-/* A flush that failed: the counts are still owed. */
-static void put_back(struct cm_store *s, const struct flush_job *j)
+/* A flush that failed: all that it carried is still owed. */
+static void put_back(struct cm_notes *n, const struct flush_job *j)
 {
+	const struct pull *p;
+
+	pthread_mutex_lock(&n->lock);
 	for (size_t i = 0; i < j->counters_len; i++)
-		cm_store_counter_add(s, j->counters[i].name,
-				     j->counters[i].delta);
+		n->counters[i].changed |= j->counters[i].changed;
+	for (size_t i = 0; i < PULLS_MAX; i++) {
+		p = &j->pulls[i];
+		if (p->repo_id != 0)
+			note_pull(n, p->repo_id, p->by_tag ? p->tag : NULL,
+				  &p->digest, p->at_ms);
+	}
+	pthread_mutex_unlock(&n->lock);
 }
 
 int cm_store_flush(struct cm_store *s, struct cm_error *err)
 {
 	cm_autofree struct flush_job *j = malloc(sizeof(*j));
-	int r;
+	int r = 0;
 
 	if (!j)
 		return cm_error_nomem(err);
-	if (!take(s->notes, j))
-		return 0;
-	r = cm_index_write(s->index, flush_tx, j, err);
+	pthread_mutex_lock(&s->notes->flush_one);
+	if (take(s->notes, j))
+		r = cm_index_write(s->index, flush_tx, j, err);
 	if (r < 0)
-		put_back(s, j);
+		put_back(s->notes, j);
+	pthread_mutex_unlock(&s->notes->flush_one);
 	return r;
 }
 
@@ -296,40 +347,27 @@ void cm_notes_stop(struct cm_notes *n)
 
 /* ---- reading back -------------------------------------------------------- */
 
-/* What is owed to the index for a counter. */
-static int64_t pending(struct cm_notes *n, const char *name)
+static int by_name(const void *a, const void *b)
 {
-	int64_t delta = 0;
+	const struct counter *x = a, *y = b;
 
-	pthread_mutex_lock(&n->lock);
-	for (size_t i = 0; i < n->counters_len; i++)
-		if (strcmp(n->counters[i].name, name) == 0)
-			delta = n->counters[i].delta;
-	pthread_mutex_unlock(&n->lock);
-	return delta;
+	return strcmp(x->name, y->name);
 }
 
 int cm_store_counters(struct cm_store *s, cm_counter_fn fn, void *arg,
 		      struct cm_error *err)
 {
-	cm_auto(reader) struct cm_db *db = NULL;
-	cm_auto(stmt) sqlite3_stmt *st = NULL;
-	const char *name;
-	int r = cm_index_reader(s->index, &db, err);
+	struct counter counters[COUNTERS_MAX];
+	size_t len;
+	int r = 0;
 
-	if (r == 0)
-		r = cm_db_query(db,
-				"SELECT name, value FROM counters"
-				" ORDER BY name",
-				&st, err);
-	for (; r > 0; r = cm_db_next(st, err)) {
-		name = (const char *)sqlite3_column_text(st, 0);
-		if (!name)
-			return cm_error_nomem(err);
-		r = fn(arg, name,
-		       sqlite3_column_int64(st, 1) + pending(s->notes, name));
-		if (r != 0)
-			return r;
-	}
+	(void)err; /* nothing of ours can fail */
+	pthread_mutex_lock(&s->notes->lock);
+	len = s->notes->counters_len;
+	memcpy(counters, s->notes->counters, len * sizeof(counters[0]));
+	pthread_mutex_unlock(&s->notes->lock);
+	qsort(counters, len, sizeof(counters[0]), by_name);
+	for (size_t i = 0; r == 0 && i < len; i++)
+		r = fn(arg, counters[i].name, counters[i].value);
 	return r;
 }

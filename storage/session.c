@@ -109,17 +109,6 @@ int cm_sessions_take(struct cm_sessions *ss, const char *id,
 	return r;
 }
 
-int cm_sessions_claim(struct cm_sessions *ss, const char *id,
-		      struct cm_error *err)
-{
-	struct cm_hasher *hasher = NULL;
-	int64_t offset;
-	int r = cm_sessions_take(ss, id, &hasher, &offset, err);
-
-	cm_hasher_free(hasher);
-	return r;
-}
-
 /* Drops the least recently used hashes beyond the limit. */
 static void forget_oldest(struct cm_sessions *ss)
 {

@@ -300,7 +300,8 @@ static int find_manifest(struct cm_store *s, const char *repo, const char *tag,
 	if (r == 0 && *ret_repo_id != 0)
 		r = cm_manifest_find(db, *ret_repo_id, tag, d, row, err);
 	if (r > 0)
-		r = cm_blob_find(db, *ret_repo_id, &row->digest, blob, err);
+		r = cm_blob_find_leased(s, db, *ret_repo_id, &row->digest, blob,
+					err);
 	return r;
 }
 

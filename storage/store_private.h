@@ -68,6 +68,14 @@ struct cm_doomed {
 void cm_doomed_finish(struct cm_store *s, struct cm_doomed *doomed);
 
 /*
+ * Finds a blob through its link and leases it: 1 found, 0 not, <0. On return
+ * the sweep knows of the lease.
+ */
+int cm_blob_find_leased(struct cm_store *s, struct cm_db *db, int64_t repo_id,
+			const struct cm_digest *d, struct cm_blob_row *row,
+			struct cm_error *err);
+
+/*
  * Opens a blob whoever has it. `*ret_row` is filled though its bytes be lost
  * or of the wrong length (CM_ERR_CORRUPT).
  */
@@ -114,10 +122,6 @@ void cm_sessions_free(struct cm_sessions *ss);
 int cm_sessions_take(struct cm_sessions *ss, const char *id,
 		     struct cm_hasher **ret_hasher, int64_t *ret_offset,
 		     struct cm_error *err);
-
-/* Takes a session to end it: nobody opens it until it is given back. */
-int cm_sessions_claim(struct cm_sessions *ss, const char *id,
-		      struct cm_error *err);
 
 /* Gives it back, with the hash to remember; `hasher` NULL: nothing. Takes it.
  */

@@ -16,11 +16,9 @@
 #include "index_purge.h"
 #include "store_private.h"
 
-#define PURGE_TAGS_A_BATCH 100
-#define PURGE_BATCHES_MAX  100000
-#define SWEEP_A_BATCH	   200
-#define UPLOADS_A_BATCH	   64
-#define WALK_A_BATCH	   256
+#define SWEEP_A_BATCH	200
+#define UPLOADS_A_BATCH 64
+#define WALK_A_BATCH	256
 
 /* ---- links that are due ---------------------------------------------------
  */
@@ -84,6 +82,9 @@ static int reap_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 		}
 		r = cm_link_remove(tx, d->repo_id, &digest, &d->row, err);
 		d->removed = r > 0;
+		/* Others have it; a link of theirs may be next. */
+		if (r == 0)
+			cm_doomed_finish(s, d);
 	}
 	return r < 0 ? r : 0;
 }
@@ -137,14 +138,14 @@ static int64_t due_before(struct cm_store *s)
 struct purge_job {
 	struct cm_store *store;
 	const struct cm_purge_filter *filter;
+	struct cm_purge_place place;
 	struct cm_purge_result result;
 };
 
 static int purge_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 {
 	struct purge_job *j = arg;
-	int r = cm_purge_choose(tx->db, j->filter, PURGE_TAGS_A_BATCH,
-				&j->result, err);
+	int r = cm_purge_choose(tx->db, j->filter, &j->place, &j->result, err);
 
 	if (r == 0 && j->result.tags > 0)
 		r = cm_purge_apply(tx, j->store->leases, err);
@@ -171,7 +172,7 @@ static int purge_for_real(struct cm_store *s,
 	struct purge_job j = {.store = s, .filter = filter};
 	int r = 0;
 
-	for (int i = 0; r == 0 && i < PURGE_BATCHES_MAX; i++) {
+	while (r == 0) {
 		memset(&j.result, 0, sizeof(j.result));
 		r = cm_index_write(s->index, purge_tx, &j, err);
 		if (r < 0 || j.result.tags == 0)
@@ -192,6 +193,13 @@ int cm_store_purge(struct cm_store *s, const struct cm_purge_filter *filter,
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
+	/*
+	 * Who was pulled a moment ago is not unused. Without that question a
+	 * purge works on a full disk, too.
+	 */
+	r = cm_store_flush(s, filter->pulled_before_ms ? err : NULL);
+	if (r < 0 && filter->pulled_before_ms)
+		return r;
 	if (!filter->dry_run)
 		return purge_for_real(s, filter, ret, err);
 	r = cm_index_reader(s->index, &db, err);
@@ -199,7 +207,7 @@ int cm_store_purge(struct cm_store *s, const struct cm_purge_filter *filter,
 		r = cm_db_exec(db, "BEGIN", err);
 	if (r < 0)
 		return r;
-	r = cm_purge_choose(db, filter, 0, ret, err);
+	r = cm_purge_choose(db, filter, NULL, ret, err);
 	cm_db_exec(db, "ROLLBACK", NULL);
 	return r;
 }
@@ -258,24 +266,38 @@ static int idle_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 	return r;
 }
 
-static int sweep_upload(struct cm_store *s, const char *id, int64_t before_ms,
-			struct cm_sweep_result *ret, struct cm_error *err)
+/* Removes a session that nobody has open, or notes when it was last used. */
+static int end_idle(struct cm_store *s, const char *id, int64_t before_ms,
+		    struct cm_sweep_result *ret, struct cm_error *err)
 {
-	struct idle_job j = {.id = id};
-	bool claimed = cm_sessions_claim(s->sessions, id, NULL) == 0;
+	struct idle_job j = {
+		.id = id,
+		.touched_ms = cm_bytes_session_touched(s->bytes, id),
+	};
 	int r;
 
-	j.touched_ms =
-		claimed ? cm_bytes_session_touched(s->bytes, id) : cm_now_ms();
 	if (j.touched_ms < before_ms)
 		j.touched_ms = 0;
 	r = cm_index_write(s->index, idle_tx, &j, err);
-	if (r == 0 && j.touched_ms == 0) {
-		ret->uploads++;
-		r = cm_bytes_session_remove(s->bytes, id, err);
-	}
-	if (claimed)
-		cm_sessions_give(s->sessions, id, NULL, 0);
+	if (r < 0 || j.touched_ms > 0)
+		return r;
+	ret->uploads++;
+	return cm_bytes_session_remove(s->bytes, id, err);
+}
+
+static int sweep_upload(struct cm_store *s, const char *id, int64_t before_ms,
+			struct cm_sweep_result *ret, struct cm_error *err)
+{
+	struct idle_job in_use = {.id = id, .touched_ms = cm_now_ms()};
+	struct cm_hasher *known = NULL;
+	int64_t known_offset = 0;
+	int r;
+
+	/* Taken meanwhile, so that nobody opens what is about to go. */
+	if (cm_sessions_take(s->sessions, id, &known, &known_offset, NULL) < 0)
+		return cm_index_write(s->index, idle_tx, &in_use, err);
+	r = end_idle(s, id, before_ms, ret, err);
+	cm_sessions_give(s->sessions, id, known, known_offset);
 	return r;
 }
 
@@ -340,8 +362,12 @@ static int sweep_replaced(struct cm_store *s, struct cm_sweep_result *ret,
 	struct replaced_job j = {
 		.before_ms = cm_now_ms() - s->options.replaced_ttl_ms,
 	};
-	int r = cm_index_write(s->index, replaced_tx, &j, err);
+	int r;
 
+	/* Not while it can't be written down who was pulled: a full disk. */
+	if (cm_store_flush(s, NULL) < 0)
+		return 0;
+	r = cm_index_write(s->index, replaced_tx, &j, err);
 	if (r < 0)
 		return r;
 	ret->manifests += j.removed;

@@ -518,16 +518,21 @@ int cm_upload_cancel(struct cm_store *s, const char *repo, const char *id,
 		     struct cm_error *err)
 {
 	struct begin_job j = {.repo = repo, .id = id};
+	struct cm_hasher *known = NULL;
+	int64_t known_offset = 0;
 	int r;
 
 	if (!id_valid(id))
 		return no_session(repo, err);
-	r = cm_sessions_claim(s->sessions, id, err);
+	/* It is ours meanwhile, so that nobody writes to what goes. */
+	r = cm_sessions_take(s->sessions, id, &known, &known_offset, err);
 	if (r < 0)
 		return r;
 	r = cm_index_write(s->index, end_tx, &j, err);
-	if (r == 0)
+	if (r == 0) {
 		cm_bytes_session_remove(s->bytes, id, NULL);
-	cm_sessions_give(s->sessions, id, NULL, 0);
+		cm_hasher_free(cm_take_ptr(known));
+	}
+	cm_sessions_give(s->sessions, id, known, known_offset);
 	return r;
 }

@@ -1,16 +1,27 @@
-/* store_fixture.c - see the header. */
-#include "store_fixture.h"
-
-#include <ftw.h>
+/* store_fixture.c - a real store for tests, and what to put into it. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+#include <zstd.h>
+
+#include "store_fixture.h"
+
+#include <cachemount/protocol.h>
+
+/* ---- the store ------------------------------------------------------------
+ */
 
 int store_setup(void **state)
 {
 	struct store_fixture *f = calloc(1, sizeof(*f));
 
+	assert_non_null(f);
 	strcpy(f->dir, "/tmp/cm-store-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	f->options.data_dir = f->dir;
@@ -19,21 +30,15 @@ int store_setup(void **state)
 	return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag,
-		      struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 int store_teardown(void **state)
 {
 	struct store_fixture *f = *state;
+	char command[128];
 
 	cm_store_close(f->store);
-	nftw(f->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	snprintf(command, sizeof(command), "rm -rf -- '%s'", f->dir);
+	if (system(command) != 0)
+		print_message("%s is left\n", f->dir);
 	free(f);
 	return 0;
 }
@@ -45,159 +50,459 @@ void store_reopen(struct store_fixture *f)
 	assert_ok(cm_store_open(&f->options, &f->store, &f->err), &f->err);
 }
 
-void store_reopen_with(struct store_fixture *f, int64_t lease_ms,
-		       int64_t upload_ttl_ms, int64_t replaced_ttl_ms)
+/* ---- contents -------------------------------------------------------------
+ */
+
+static struct content content_new(size_t len)
 {
-	f->options.lease_ms = lease_ms;
-	f->options.upload_ttl_ms = upload_ttl_ms;
-	f->options.replaced_ttl_ms = replaced_ttl_ms;
-	store_reopen(f);
+	struct content c = {.data = malloc(len + 1), .len = len};
+
+	assert_non_null(c.data);
+	return c;
 }
 
-unsigned char *random_bytes(size_t len, unsigned seed)
+static void name_content(struct content *c)
 {
-	unsigned char *bytes = malloc(len + 1);
-	uint64_t x = seed * 2654435761u + 1;
+	assert_int_equal(cm_digest_of(c->data, c->len, &c->digest, NULL), 0);
+}
 
-	assert_non_null(bytes);
+struct content content_noise(unsigned int seed, size_t len)
+{
+	struct content c = content_new(len);
+	uint64_t x = seed * 0x9E3779B97F4A7C15u + 1;
+
 	for (size_t i = 0; i < len; i++) {
 		x ^= x << 13;
 		x ^= x >> 7;
 		x ^= x << 17;
-		bytes[i] = (unsigned char)x;
+		c.data[i] = (unsigned char)(x >> 32);
 	}
-	return bytes;
+	name_content(&c);
+	return c;
 }
 
-struct cm_digest push(struct store_fixture *f, const char *repo,
-		      const void *data, size_t len)
+struct content content_text(unsigned int seed, size_t len)
 {
-	struct cm_upload *u = NULL;
+	struct content c = content_new(len);
+	int n = 0;
+
+	for (size_t at = 0; at < len; at += (size_t)n) {
+		char line[64];
+
+		n = snprintf(line, sizeof(line), "%u: line at %zu of text\n",
+			     seed, at);
+		if ((size_t)n > len - at)
+			n = (int)(len - at);
+		memcpy(c.data + at, line, (size_t)n);
+	}
+	name_content(&c);
+	return c;
+}
+
+void content_free(struct content *c)
+{
+	free(c->data);
+	c->data = NULL;
+}
+
+void *content_frame(const struct content *c, int window_log, size_t *ret_len)
+{
+	size_t bound = ZSTD_compressBound(c->len);
+	ZSTD_CCtx *z = ZSTD_createCCtx();
+	void *frame = malloc(bound);
+	ZSTD_outBuffer out = {frame, bound, 0};
+	ZSTD_inBuffer in = {c->data, c->len, 0};
+
+	assert_non_null(z);
+	assert_non_null(frame);
+	/* By stream: a size that is not pledged leaves the window as set. */
+	if (window_log)
+		ZSTD_CCtx_setParameter(z, ZSTD_c_windowLog, window_log);
+	ZSTD_CCtx_setParameter(z, ZSTD_c_compressionLevel, 3);
+	assert_int_equal(ZSTD_compressStream2(z, &out, &in, ZSTD_e_flush), 0);
+	assert_int_equal(ZSTD_compressStream2(z, &out, &in, ZSTD_e_end), 0);
+	ZSTD_freeCCtx(z);
+	*ret_len = out.pos;
+	return frame;
+}
+
+/* ---- blobs ----------------------------------------------------------------
+ */
+
+static int push(struct store_fixture *f, const char *repo,
+		enum cm_encoding encoding, const struct cm_digest *d,
+		const void *data, size_t len, struct cm_blob_info *ret)
+{
+	cm_auto(upload) struct cm_upload *u = NULL;
 	struct cm_blob_info info;
-	struct cm_digest d;
+	int r = cm_upload_open_single(f->store, repo, &u, &f->err);
 
-	assert_ok(cm_digest_of(data, len, &d, &f->err), &f->err);
-	assert_ok(cm_upload_open_single(f->store, repo, &u, &f->err), &f->err);
-	assert_ok(cm_upload_append(u, data, len, &f->err), &f->err);
-	assert_ok(cm_upload_commit(u, &d, &info, &f->err), &f->err);
-	cm_upload_close(u);
-	assert_int_equal(info.size, len);
-	return d;
+	if (r == 0)
+		r = cm_upload_set_encoding(u, encoding, &f->err);
+	if (r == 0)
+		r = cm_upload_append(u, data, len, &f->err);
+	if (r == 0)
+		r = cm_upload_commit(u, d, ret ? ret : &info, &f->err);
+	return r;
 }
 
-unsigned char *pull(struct store_fixture *f, const char *repo,
-		    const struct cm_digest *d, size_t *ret_len)
+int store_push(struct store_fixture *f, const char *repo,
+	       const struct content *c, struct cm_blob_info *ret)
 {
-	struct cm_blob *b = NULL;
-	unsigned char *bytes;
-	size_t len, got = 0;
-	ssize_t n;
-
-	assert_ok(cm_store_blob_open(f->store, repo, d, &b, &f->err), &f->err);
-	len = (size_t)cm_blob_info(b)->size;
-	bytes = malloc(len + 1);
-	assert_non_null(bytes);
-	while ((n = cm_blob_read(b, bytes + got, len + 1 - got, &f->err)) > 0)
-		got += (size_t)n;
-	assert_int_equal(n, 0);
-	assert_int_equal(got, len);
-	cm_blob_close(b);
-	*ret_len = len;
-	return bytes;
+	return push(f, repo, CM_ENCODING_IDENTITY, &c->digest, c->data, c->len,
+		    ret);
 }
 
-bool has(struct store_fixture *f, const char *repo, const struct cm_digest *d)
+int store_push_frame(struct store_fixture *f, const char *repo,
+		     const struct cm_digest *d, const void *frame, size_t len,
+		     struct cm_blob_info *ret)
+{
+	return push(f, repo, CM_ENCODING_ZSTD, d, frame, len, ret);
+}
+
+int store_stat(struct store_fixture *f, const char *repo,
+	       const struct cm_digest *d, struct cm_blob_info *ret)
 {
 	struct cm_blob_info info;
-	int r = cm_store_blob_stat(f->store, repo, d, &info, &f->err);
 
-	assert_true(r == 0 || r == CM_ERR_NOT_FOUND);
-	return r == 0;
+	return cm_store_blob_stat(f->store, repo, d, ret ? ret : &info,
+				  &f->err);
 }
 
-/* Its size, or 1 if it is not there; unlike a stat it leases nothing. */
-static int64_t size_of(struct store_fixture *f, const char *repo,
-		       const struct cm_digest *d)
+int store_compare(struct cm_store *s, const char *repo, const struct content *c,
+		  struct cm_error *err)
 {
 	cm_auto(blob) struct cm_blob *b = NULL;
+	unsigned char buf[10000];
+	size_t at = 0;
+	ssize_t n = cm_store_blob_open(s, repo, &c->digest, &b, err);
 
-	if (cm_store_blob_open(f->store, repo, d, &b, NULL) < 0)
-		return 1;
-	return cm_blob_info(b)->size;
+	if (n < 0)
+		return (int)n;
+	while ((n = cm_blob_read(b, buf, sizeof(buf), err)) > 0) {
+		if ((size_t)n > c->len - at ||
+		    memcmp(buf, c->data + at, (size_t)n) != 0)
+			return cm_error_set(err, CM_ERR_DIGEST, "wrong bytes");
+		at += (size_t)n;
+	}
+	if (n == 0 && at != c->len)
+		return cm_error_set(err, CM_ERR_SIZE, "too few bytes");
+	return (int)n;
 }
 
-int put_manifest(struct store_fixture *f, const char *repo, const char *tag,
-		 const struct cm_digest *blobs, size_t n, const char *extra,
-		 enum cm_tag_condition condition, const struct cm_digest *match,
-		 struct cm_digest *ret)
+void assert_stored(struct store_fixture *f, const char *repo,
+		   const struct content *c)
 {
-	cm_auto(manifest) struct cm_manifest *m = NULL;
-	char text[8192], digest[CM_DIGEST_TEXT_SIZE];
-	struct cm_manifest_put put = {.repo = repo, .tag = tag};
-	int64_t size;
-	int len;
+	struct cm_blob_info info;
 
-	len = snprintf(text, sizeof(text),
-		       "{\"schemaVersion\":2,%s\"mediaType\":\"application/"
-		       "vnd.oci.image.manifest.v1+json\"",
-		       extra);
+	assert_ok(store_stat(f, repo, &c->digest, &info), &f->err);
+	assert_int_equal(info.size, c->len);
+	assert_true(cm_digest_equal(&info.digest, &c->digest));
+	assert_ok(store_compare(f->store, repo, c, &f->err), &f->err);
+}
+
+void assert_absent(struct store_fixture *f, const char *repo,
+		   const struct cm_digest *d)
+{
+	struct cm_blob *b = NULL;
+	bool missing = false;
+
+	assert_fails(store_stat(f, repo, d, NULL), CM_ERR_NOT_FOUND, &f->err);
+	assert_fails(cm_store_blob_open(f->store, repo, d, &b, &f->err),
+		     CM_ERR_NOT_FOUND, &f->err);
+	assert_ok(
+		cm_store_blobs_missing(f->store, repo, d, 1, &missing, &f->err),
+		&f->err);
+	assert_true(missing);
+}
+
+/* ---- manifests ------------------------------------------------------------
+ */
+
+static void write_descriptor(FILE *out, const struct test_ref *ref, bool child)
+{
+	char digest[CM_DIGEST_TEXT_SIZE];
+
+	fprintf(out, "{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%lld}",
+		child ? CM_MEDIA_OCI_MANIFEST : CM_MEDIA_CHUNK,
+		cm_digest_format(&ref->digest, digest), (long long)ref->size);
+}
+
+static void write_list(FILE *out, const struct test_ref *refs, size_t n,
+		       bool child)
+{
 	for (size_t i = 0; i < n; i++) {
-		size = size_of(f, repo, &blobs[i]);
-		len += snprintf(text + len, sizeof(text) - (size_t)len,
-				"%s{\"mediaType\":\"x/y\",\"digest\":\"%s\","
-				"\"size\":%lld}%s",
-				i == 0	 ? ",\"config\":"
-				: i == 1 ? ""
-					 : ",",
-				cm_digest_format(&blobs[i], digest),
-				(long long)size, i == 0 ? ",\"layers\":[" : "");
+		fputs(i ? "," : "[", out);
+		write_descriptor(out, &refs[i], child);
 	}
-	len += snprintf(text + len, sizeof(text) - (size_t)len, "]}");
-	assert_ok(cm_manifest_parse(text, (size_t)len, NULL, &m, &f->err),
-		  &f->err);
-	put.bytes = text;
-	put.len = (size_t)len;
-	put.parsed = m;
-	put.condition = condition;
-	put.writer = "tester";
+	fputs(n ? "]" : "[]", out);
+}
+
+static void write_manifest(FILE *out, enum manifest_kind kind,
+			   const struct test_ref *refs, size_t n,
+			   unsigned int salt, size_t padding)
+{
+	fputs("{\"schemaVersion\":2,", out);
+	if (kind == SNAPSHOT)
+		fputs("\"artifactType\":\"" CM_MEDIA_SNAPSHOT "\",", out);
+	if (kind == INDEX) {
+		fputs("\"manifests\":", out);
+		write_list(out, refs, n, true);
+	} else {
+		fputs("\"config\":", out);
+		write_descriptor(out, &refs[0], false);
+		fputs(",\"layers\":", out);
+		write_list(out, refs + 1, n - 1, false);
+	}
+	fprintf(out, ",\"annotations\":{\"salt\":\"%u\",\"padding\":\"", salt);
+	for (size_t i = 0; i < padding; i++)
+		fputc('a' + (int)((salt + i * i / 7) % 26), out);
+	fputs("\"}}", out);
+}
+
+struct test_manifest manifest_make(enum manifest_kind kind,
+				   const struct test_ref *refs, size_t n,
+				   unsigned int salt, size_t padding)
+{
+	struct test_manifest m = {0};
+	struct cm_error err = {0};
+	FILE *out = open_memstream(&m.json, &m.len);
+
+	assert_non_null(out);
+	write_manifest(out, kind, refs, n, salt, padding);
+	fclose(out);
+	assert_ok(cm_manifest_parse(m.json, m.len,
+				    kind == INDEX ? CM_MEDIA_OCI_INDEX
+						  : CM_MEDIA_OCI_MANIFEST,
+				    &m.parsed, &err),
+		  &err);
+	assert_ok(cm_digest_of(m.json, m.len, &m.digest, &err), &err);
+	return m;
+}
+
+void manifest_free(struct test_manifest *m)
+{
+	cm_manifest_free(m->parsed);
+	free(m->json);
+	memset(m, 0, sizeof(*m));
+}
+
+int store_put_if(struct store_fixture *f, const char *repo, const char *tag,
+		 const struct test_manifest *m, enum cm_tag_condition condition,
+		 const struct cm_digest *match, struct cm_digest *ret)
+{
+	struct cm_manifest_put put = {
+		.repo = repo,
+		.tag = tag,
+		.bytes = m->json,
+		.len = m->len,
+		.parsed = m->parsed,
+		.condition = condition,
+		.writer = "tester",
+	};
+
 	if (match)
 		put.match = *match;
 	return cm_store_manifest_put(f->store, &put, ret, &f->err);
 }
 
-struct cm_sweep_result sweep_all(struct store_fixture *f)
+int store_put(struct store_fixture *f, const char *repo, const char *tag,
+	      const struct test_manifest *m)
 {
-	struct cm_sweep_result sum = {0}, one;
-	int rounds = 0;
+	struct cm_digest d;
 
-	do {
+	return store_put_if(f, repo, tag, m, CM_TAG_ANY, NULL, &d);
+}
+
+void assert_tagged(struct store_fixture *f, const char *repo, const char *tag,
+		   const struct test_manifest *m)
+{
+	struct cm_stored_manifest got = {0};
+
+	assert_ok(cm_store_manifest_get(f->store, repo, tag, NULL, true, &got,
+					&f->err),
+		  &f->err);
+	assert_true(cm_digest_equal(&got.digest, &m->digest));
+	assert_int_equal(got.size, m->len);
+	assert_memory_equal(got.bytes, m->json, m->len);
+	assert_string_equal(got.media_type, m->parsed->media_type);
+	cm_stored_manifest_release(&got);
+}
+
+void assert_no_tag(struct store_fixture *f, const char *repo, const char *tag)
+{
+	struct cm_stored_manifest got = {0};
+
+	assert_fails(cm_store_manifest_get(f->store, repo, tag, NULL, false,
+					   &got, &f->err),
+		     CM_ERR_NOT_FOUND, &f->err);
+}
+
+/* ---- behind the store's back -----------------------------------------------
+ */
+
+static int64_t sql(const char *dir, const char *text)
+{
+	char path[128];
+	sqlite3 *db = NULL;
+	sqlite3_stmt *st = NULL;
+	int64_t value = -1;
+
+	snprintf(path, sizeof(path), "%s/index.db", dir);
+	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, "unix-excl") !=
+		    SQLITE_OK ||
+	    sqlite3_prepare_v2(db, text, -1, &st, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", text, sqlite3_errmsg(db));
+	if (sqlite3_step(st) == SQLITE_ROW)
+		value = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	return value;
+}
+
+int64_t store_sql(struct store_fixture *f, const char *text)
+{
+	return sql(f->dir, text);
+}
+
+static void same(struct store_fixture *f, const char *what, int64_t total,
+		 const char *recount)
+{
+	int64_t counted = store_sql(f, recount);
+
+	if (total != counted)
+		fail_msg("%s: the total is %lld, there are %lld", what,
+			 (long long)total, (long long)counted);
+}
+
+static void none(struct store_fixture *f, const char *what, const char *count)
+{
+	same(f, what, 0, count);
+}
+
+static void check_totals(struct store_fixture *f)
+{
+	struct cm_store_stats st;
+
+	assert_ok(cm_store_stats(f->store, &st, &f->err), &f->err);
+	same(f, "repositories", st.repositories,
+	     "SELECT count(*) FROM repositories r WHERE EXISTS"
+	     " (SELECT 1 FROM manifests m WHERE m.repo_id = r.id)");
+	same(f, "tags", st.tags, "SELECT count(*) FROM tags");
+	same(f, "manifests", st.manifests, "SELECT count(*) FROM manifests");
+	same(f, "blobs", st.blobs, "SELECT count(*) FROM blobs");
+	same(f, "content", st.content_bytes,
+	     "SELECT coalesce(sum(size), 0) FROM blobs");
+	same(f, "stored", st.stored_bytes,
+	     "SELECT coalesce(sum(stored_size), 0) FROM blobs");
+	same(f, "referenced", st.referenced_bytes,
+	     "SELECT coalesce(sum(b.size), 0) FROM repo_blobs l"
+	     " JOIN blobs b ON b.digest = l.digest");
+	same(f, "uploads", st.uploads, "SELECT count(*) FROM uploads");
+}
+
+void assert_consistent(struct store_fixture *f)
+{
+	check_totals(f);
+	none(f, "wrong holders",
+	     "SELECT count(*) FROM blobs b WHERE holders <>"
+	     " (SELECT count(*) FROM repo_blobs l WHERE l.digest = b.digest)");
+	none(f, "blobs without a holder",
+	     "SELECT count(*) FROM blobs WHERE holders < 1");
+	none(f, "links to nothing",
+	     "SELECT count(*) FROM repo_blobs WHERE digest NOT IN"
+	     " (SELECT digest FROM blobs)");
+	none(f, "wrong references",
+	     "SELECT count(*) FROM repo_blobs l WHERE refs <>"
+	     " (SELECT count(*) FROM manifest_refs e WHERE"
+	     "  e.repo_id = l.repo_id AND e.digest = l.digest) +"
+	     " (SELECT count(*) FROM manifests m WHERE"
+	     "  m.repo_id = l.repo_id AND m.digest = l.digest)");
+	none(f, "wrong tag counts",
+	     "SELECT count(*) FROM manifests m WHERE tags <>"
+	     " (SELECT count(*) FROM tags t WHERE t.repo_id = m.repo_id"
+	     "  AND t.digest = m.digest)");
+	none(f, "wrong parent counts",
+	     "SELECT count(*) FROM manifests m WHERE parents <>"
+	     " (SELECT count(*) FROM manifest_refs e WHERE e.child = 1"
+	     "  AND e.repo_id = m.repo_id AND e.digest = m.digest)");
+	none(f, "tags of nothing",
+	     "SELECT count(*) FROM tags t WHERE NOT EXISTS (SELECT 1 FROM"
+	     " manifests m WHERE m.repo_id = t.repo_id AND"
+	     " m.digest = t.digest)");
+	none(f, "references of nothing",
+	     "SELECT count(*) FROM manifest_refs e WHERE NOT EXISTS"
+	     " (SELECT 1 FROM manifests m WHERE m.repo_id = e.repo_id"
+	     "  AND m.digest = e.manifest)");
+	none(f, "data of nothing",
+	     "SELECT count(*) FROM blob_data WHERE id NOT IN"
+	     " (SELECT inline_id FROM blobs)");
+	none(f, "wrong repository counts",
+	     "SELECT count(*) FROM repositories r WHERE manifests <>"
+	     " (SELECT count(*) FROM manifests m WHERE m.repo_id = r.id)");
+}
+
+static int64_t count_shard(const char *path)
+{
+	cm_autodir DIR *dir = opendir(path);
+	struct dirent *e;
+	int64_t n = 0;
+
+	assert_non_null(dir);
+	while ((e = readdir(dir)))
+		n += e->d_name[0] != '.';
+	return n;
+}
+
+int64_t store_files(struct store_fixture *f)
+{
+	char path[128];
+	int64_t n = 0;
+
+	for (int i = 0; i < 256; i++) {
+		snprintf(path, sizeof(path), "%s/blobs/sha256/%02x", f->dir,
+			 (unsigned int)i);
+		n += count_shard(path);
+	}
+	assert_int_equal(
+		n,
+		store_sql(f, "SELECT count(*) FROM blobs WHERE inline_id = 0"));
+	return n;
+}
+
+const char *store_blob_path(struct store_fixture *f, const struct cm_digest *d,
+			    enum cm_encoding encoding)
+{
+	static char path[256];
+	char hex[CM_DIGEST_HEX_LEN + 1];
+
+	cm_digest_hex(d, hex);
+	snprintf(path, sizeof(path), "%s/blobs/sha256/%.2s/%s%s", f->dir, hex,
+		 hex, encoding == CM_ENCODING_ZSTD ? ".zst" : "");
+	return path;
+}
+
+void age_file(const char *path, int seconds)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+
+	clock_gettime(CLOCK_REALTIME, &times[1]);
+	times[1].tv_sec -= seconds;
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+struct cm_sweep_result store_sweep(struct store_fixture *f)
+{
+	struct cm_sweep_result sum = {.more = true}, one;
+
+	for (int i = 0; sum.more && i < 1000; i++) {
 		assert_ok(cm_store_sweep(f->store, &one, &f->err), &f->err);
 		sum.uploads += one.uploads;
 		sum.manifests += one.manifests;
 		sum.blobs += one.blobs;
 		sum.bytes += one.bytes;
-	} while (one.more && ++rounds < 1000);
+		sum.more = one.more;
+	}
+	assert_false(sum.more);
 	return sum;
-}
-
-static int counted;
-
-static int count_one(const char *path, const struct stat *st, int flag,
-		     struct FTW *ftw)
-{
-	(void)path;
-	(void)st;
-	(void)ftw;
-	counted += flag == FTW_F;
-	return 0;
-}
-
-int files_in(struct store_fixture *f, const char *folder)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/%s", f->dir, folder);
-	counted = 0;
-	nftw(path, count_one, 16, FTW_PHYS);
-	return counted;
 }

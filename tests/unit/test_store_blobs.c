@@ -1,430 +1,503 @@
-/* test_store_blobs.c - blobs and uploads, on a real store. */
-#include "store_fixture.h"
-
+/*
+ * test_store_blobs.c - blobs of a real store: how they lie on disk, who sees
+ * them, and what happens to damaged ones.
+ */
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zstd.h>
 
-#include <cachemount/protocol.h>
+#include "store_fixture.h"
 
-/* Sizes on both sides of the limit between index and file. */
-static const size_t sizes[] = {0, 1, 1000, 16384, 16385, 300000};
+#define ROWS(r) (sizeof(r) / sizeof((r)[0]))
 
-static void round_trip(struct store_fixture *f, const void *data, size_t len)
+static void test_store_blobs__sizes_around_the_inline_limit(void **state)
 {
-	struct cm_digest d = push(f, "main/a", data, len);
-	unsigned char *got;
-	size_t got_len;
-
-	for (int restarted = 0; restarted < 2; restarted++) {
-		got = pull(f, "main/a", &d, &got_len);
-		assert_int_equal(got_len, len);
-		assert_memory_equal(got, data, len);
-		free(got);
-		store_reopen(f);
-	}
-}
-
-static void test_store__round_trip(void **state)
-{
+	static const size_t sizes[] = {0,     1,     100,    16383,
+				       16384, 16385, 131072, 1 << 20};
 	struct store_fixture *f = *state;
-	unsigned char *data;
-
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		data = random_bytes(sizes[i], (unsigned)i + 1);
-		round_trip(f, data, sizes[i]);
-		free(data);
-	}
-	assert_int_equal(files_in(f, "blobs"), 2);
-	assert_int_equal(files_in(f, "uploads"), 0);
-}
-
-static void test_store__compresses_what_pays(void **state)
-{
-	struct store_fixture *f = *state;
-	unsigned char *data = malloc(1 << 20), part[1000];
 	struct cm_blob_info info;
-	struct cm_blob *b;
-	struct cm_digest d;
 
-	for (int i = 0; i < 1 << 20; i++)
-		data[i] = (unsigned char)("0123456789abcdef"[i / 7 % 16]);
-	round_trip(f, data, 1 << 20);
-	d = push(f, "main/a", data, 1 << 20);
-	assert_ok(cm_store_blob_stat(f->store, "main/a", &d, &info, &f->err),
-		  &f->err);
+	for (size_t i = 0; i < ROWS(sizes); i++) {
+		struct content c = content_noise((unsigned int)i, sizes[i]);
+
+		assert_absent(f, "main/a", &c.digest);
+		assert_ok(store_push(f, "main/a", &c, &info), &f->err);
+		assert_int_equal(info.size, c.len);
+		assert_int_equal(info.stored_size, c.len);
+		assert_int_equal(info.encoding, CM_ENCODING_IDENTITY);
+		assert_stored(f, "main/a", &c);
+		content_free(&c);
+	}
+	assert_int_equal(store_files(f), 3);
+	assert_consistent(f);
+	store_reopen(f);
+	for (size_t i = 0; i < ROWS(sizes); i++) {
+		struct content c = content_noise((unsigned int)i, sizes[i]);
+
+		assert_stored(f, "main/a", &c);
+		content_free(&c);
+	}
+}
+
+static void test_store_blobs__text_is_compressed_at_rest(void **state)
+{
+	struct store_fixture *f = *state;
+	struct content c = content_text(1, 3000000);
+	struct cm_blob_info info;
+
+	assert_ok(store_push(f, "main/a", &c, &info), &f->err);
 	assert_int_equal(info.encoding, CM_ENCODING_ZSTD);
-	assert_true(info.stored_size < info.size / 10);
-	assert_ok(cm_store_blob_open(f->store, "main/a", &d, &b, &f->err),
-		  &f->err);
-	assert_ok(cm_blob_seek(b, 500000, &f->err), &f->err);
-	assert_int_equal(cm_blob_read(b, part, sizeof(part), &f->err),
-			 sizeof(part));
-	assert_memory_equal(part, data + 500000, sizeof(part));
-	assert_fails(cm_blob_seek(b, 1, &f->err), CM_ERR_RANGE, &f->err);
-	cm_blob_close(b);
-	free(data);
+	assert_int_equal(info.size, c.len);
+	assert_true(info.stored_size < info.size / 2);
+	assert_int_equal(
+		access(store_blob_path(f, &c.digest, CM_ENCODING_ZSTD), F_OK),
+		0);
+	assert_stored(f, "main/a", &c);
+	/* A small one is kept as it is: it costs less than a frame. */
+	content_free(&c);
+	c = content_text(1, 9000);
+	assert_ok(store_push(f, "main/a", &c, &info), &f->err);
+	assert_int_equal(info.encoding, CM_ENCODING_IDENTITY);
+	assert_stored(f, "main/a", &c);
+	assert_consistent(f);
+	content_free(&c);
 }
 
-static void test_store__one_copy_separate_views(void **state)
+/* Begins as text, goes on as noise: what was tried is not kept. */
+static void test_store_blobs__compression_that_does_not_pay(void **state)
 {
 	struct store_fixture *f = *state;
-	unsigned char *data = random_bytes(50000, 7);
-	struct cm_store_stats stats;
-	struct cm_digest d = push(f, "main/a", data, 50000);
-
-	assert_false(has(f, "main/b", &d));
-	assert_false(has(f, "nowhere", &d));
-	push(f, "main/b", data, 50000);
-	assert_true(has(f, "main/b", &d));
-	assert_int_equal(files_in(f, "blobs"), 1);
-	assert_ok(cm_store_stats(f->store, &stats, &f->err), &f->err);
-	assert_int_equal(stats.blobs, 1);
-	assert_int_equal(stats.content_bytes, 50000);
-	assert_int_equal(stats.referenced_bytes, 100000);
-	assert_ok(cm_store_blob_delete(f->store, "main/a", &d, &f->err),
-		  &f->err);
-	assert_false(has(f, "main/a", &d));
-	assert_true(has(f, "main/b", &d));
-	assert_ok(cm_store_blob_delete(f->store, "main/b", &d, &f->err),
-		  &f->err);
-	assert_int_equal(files_in(f, "blobs"), 0);
-	assert_fails(cm_store_blob_delete(f->store, "main/b", &d, &f->err),
-		     CM_ERR_NOT_FOUND, &f->err);
-	free(data);
-}
-
-static void test_store__wrong_digest(void **state)
-{
-	struct store_fixture *f = *state;
-	char id[CM_UPLOAD_ID_SIZE];
-	struct cm_digest other = {{1}};
+	struct content c = content_noise(5, 4000000);
+	struct content text = content_text(5, 200000);
 	struct cm_blob_info info;
-	struct cm_upload *u;
 
-	assert_ok(cm_upload_begin(f->store, "main/a", id, &f->err), &f->err);
-	assert_ok(cm_upload_open(f->store, "main/a", id, &u, &f->err), &f->err);
-	assert_ok(cm_upload_append(u, "hello", 5, &f->err), &f->err);
-	assert_fails(cm_upload_commit(u, &other, &info, &f->err), CM_ERR_DIGEST,
+	memcpy(c.data, text.data, text.len);
+	assert_ok(cm_digest_of(c.data, c.len, &c.digest, &f->err), &f->err);
+	assert_ok(store_push(f, "main/a", &c, &info), &f->err);
+	assert_int_equal(info.encoding, CM_ENCODING_IDENTITY);
+	assert_stored(f, "main/a", &c);
+	store_files(f);
+	content_free(&c);
+	content_free(&text);
+}
+
+static void seek_and_read(struct store_fixture *f, const struct content *c,
+			  int64_t offset)
+{
+	cm_auto(blob) struct cm_blob *b = NULL;
+	unsigned char buf[1000];
+	size_t want = c->len - (size_t)offset;
+	size_t got = 0;
+	ssize_t n;
+
+	assert_ok(
+		cm_store_blob_open(f->store, "main/a", &c->digest, &b, &f->err),
+		&f->err);
+	assert_ok(cm_blob_seek(b, offset, &f->err), &f->err);
+	if (want > sizeof(buf))
+		want = sizeof(buf);
+	assert_int_equal(cm_blob_read(b, buf, 0, &f->err), 0);
+	while (got < want) {
+		n = cm_blob_read(b, buf + got, want - got, &f->err);
+		assert_true(n > 0);
+		got += (size_t)n;
+	}
+	assert_memory_equal(buf, c->data + offset, want);
+	if ((size_t)offset + want == c->len)
+		assert_int_equal(cm_blob_read(b, buf, 1, &f->err), 0);
+}
+
+static void test_store_blobs__seek(void **state)
+{
+	struct store_fixture *f = *state;
+	struct content contents[] = {
+		content_noise(1, 9000),
+		content_noise(2, 300000),
+		content_text(3, 900000),
+	};
+
+	for (size_t i = 0; i < ROWS(contents); i++) {
+		const struct content *c = &contents[i];
+		cm_auto(blob) struct cm_blob *b = NULL;
+		int64_t len = (int64_t)c->len;
+
+		assert_ok(store_push(f, "main/a", c, NULL), &f->err);
+		seek_and_read(f, c, 0);
+		seek_and_read(f, c, 1);
+		seek_and_read(f, c, len / 2);
+		seek_and_read(f, c, len - 1);
+		seek_and_read(f, c, len);
+		assert_ok(cm_store_blob_open(f->store, "main/a", &c->digest, &b,
+					     &f->err),
+			  &f->err);
+		assert_fails(cm_blob_seek(b, len + 1, &f->err), CM_ERR_RANGE,
+			     &f->err);
+		assert_ok(cm_blob_seek(b, 7, &f->err), &f->err);
+		assert_fails(cm_blob_seek(b, 6, &f->err), CM_ERR_RANGE,
+			     &f->err);
+		content_free(&contents[i]);
+	}
+}
+
+static void test_store_blobs__memory_or_descriptor(void **state)
+{
+	struct store_fixture *f = *state;
+	struct content small = content_noise(1, 500);
+	struct content large = content_noise(2, 50000);
+	cm_auto(blob) struct cm_blob *a = NULL;
+	cm_auto(blob) struct cm_blob *b = NULL;
+	cm_autofd int fd = -1;
+	char buf[4];
+
+	assert_ok(store_push(f, "main/a", &small, NULL), &f->err);
+	assert_ok(store_push(f, "main/a", &large, NULL), &f->err);
+	assert_ok(cm_store_blob_open(f->store, "main/a", &small.digest, &a,
+				     &f->err),
+		  &f->err);
+	assert_memory_equal(cm_blob_memory(a), small.data, small.len);
+	assert_int_equal(cm_blob_take_fd(a), -1);
+	assert_ok(cm_store_blob_open(f->store, "main/a", &large.digest, &b,
+				     &f->err),
+		  &f->err);
+	assert_null(cm_blob_memory(b));
+	assert_int_equal(cm_blob_info(b)->stored_size, large.len);
+	fd = cm_blob_take_fd(b);
+	assert_true(fd >= 0);
+	assert_int_equal(cm_blob_take_fd(b), -1);
+	/* An open blob can be read whatever becomes of it. */
+	assert_ok(cm_store_blob_delete(f->store, "main/a", &large.digest,
+				       &f->err),
+		  &f->err);
+	assert_int_equal(pread(fd, buf, 4, 1000), 4);
+	assert_memory_equal(buf, large.data + 1000, 4);
+	content_free(&small);
+	content_free(&large);
+}
+
+static void test_store_blobs__visible_only_where_it_is(void **state)
+{
+	struct store_fixture *f = *state;
+	struct content c = content_noise(1, 50000);
+	struct cm_store_stats st;
+
+	assert_ok(store_push(f, "main/a", &c, NULL), &f->err);
+	assert_absent(f, "main/b", &c.digest);
+	assert_fails(
+		cm_store_blob_delete(f->store, "main/b", &c.digest, &f->err),
+		CM_ERR_NOT_FOUND, &f->err);
+	assert_fails(
+		cm_store_blob_verify(f->store, "main/b", &c.digest, &f->err),
+		CM_ERR_NOT_FOUND, &f->err);
+	/* Pushed there too, it costs nothing. */
+	assert_ok(store_push(f, "main/b", &c, NULL), &f->err);
+	assert_stored(f, "main/b", &c);
+	assert_ok(cm_store_stats(f->store, &st, &f->err), &f->err);
+	assert_int_equal(st.blobs, 1);
+	assert_int_equal(st.stored_bytes, c.len);
+	assert_int_equal(st.referenced_bytes, 2 * c.len);
+	assert_int_equal(store_files(f), 1);
+	assert_ok(cm_store_blob_delete(f->store, "main/a", &c.digest, &f->err),
+		  &f->err);
+	assert_absent(f, "main/a", &c.digest);
+	assert_stored(f, "main/b", &c);
+	assert_ok(cm_store_blob_delete(f->store, "main/b", &c.digest, &f->err),
+		  &f->err);
+	assert_int_equal(store_files(f), 0);
+	assert_consistent(f);
+	content_free(&c);
+}
+
+static void test_store_blobs__missing_in_order(void **state)
+{
+	struct store_fixture *f = *state;
+	struct content c[4];
+	struct cm_digest digests[4];
+	bool missing[4];
+
+	for (unsigned int i = 0; i < 4; i++) {
+		c[i] = content_noise(i, 100 + i);
+		digests[i] = c[i].digest;
+	}
+	assert_ok(store_push(f, "main/a", &c[1], NULL), &f->err);
+	assert_ok(store_push(f, "main/a", &c[3], NULL), &f->err);
+	assert_ok(cm_store_blobs_missing(f->store, "main/a", digests, 4,
+					 missing, &f->err),
+		  &f->err);
+	assert_true(missing[0] && !missing[1] && missing[2] && !missing[3]);
+	assert_ok(cm_store_blobs_missing(f->store, "no/where", digests, 4,
+					 missing, &f->err),
+		  &f->err);
+	assert_true(missing[0] && missing[1] && missing[2] && missing[3]);
+	for (unsigned int i = 0; i < 4; i++)
+		content_free(&c[i]);
+}
+
+static bool may_pull(void *arg, const char *repo)
+{
+	return strcmp(repo, arg) == 0;
+}
+
+static void test_store_blobs__mount(void **state)
+{
+	struct store_fixture *f = *state;
+	struct content c = content_noise(1, 50000);
+	char b[] = "main/b", nobody[] = "main/x";
+
+	assert_ok(store_push(f, "main/a", &c, NULL), &f->err);
+	assert_fails(cm_store_blob_mount(f->store, "main/b", "main/c",
+					 &c.digest, NULL, NULL, &f->err),
+		     CM_ERR_NOT_FOUND, &f->err);
+	assert_fails(cm_store_blob_mount(f->store, NULL, "main/c", &c.digest,
+					 may_pull, nobody, &f->err),
+		     CM_ERR_NOT_FOUND, &f->err);
+	assert_absent(f, "main/c", &c.digest);
+	assert_ok(cm_store_blob_mount(f->store, "main/a", "main/b", &c.digest,
+				      NULL, NULL, &f->err),
+		  &f->err);
+	assert_stored(f, "main/b", &c);
+	assert_ok(cm_store_blob_mount(f->store, NULL, "main/c", &c.digest,
+				      may_pull, b, &f->err),
+		  &f->err);
+	assert_stored(f, "main/c", &c);
+	/* Once more changes nothing. */
+	assert_ok(cm_store_blob_mount(f->store, "main/a", "main/c", &c.digest,
+				      NULL, NULL, &f->err),
+		  &f->err);
+	assert_int_equal(store_files(f), 1);
+	assert_consistent(f);
+	content_free(&c);
+}
+
+static void test_store_blobs__delete_of_a_named_one(void **state)
+{
+	struct store_fixture *f = *state;
+	struct content c = content_noise(1, 50000);
+	struct test_ref refs[] = {REF(&c)};
+	struct test_manifest m = manifest_make(IMAGE, REFS(refs), 1, 0);
+
+	assert_ok(store_push(f, "main/a", &c, NULL), &f->err);
+	assert_ok(store_push(f, "main/b", &c, NULL), &f->err);
+	assert_ok(store_put(f, "main/a", "t", &m), &f->err);
+	assert_fails(
+		cm_store_blob_delete(f->store, "main/a", &c.digest, &f->err),
+		CM_ERR_PRECONDITION, &f->err);
+	assert_fails(
+		cm_store_blob_delete(f->store, "main/a", &m.digest, &f->err),
+		CM_ERR_PRECONDITION, &f->err);
+	assert_ok(cm_store_blob_delete(f->store, "main/b", &c.digest, &f->err),
+		  &f->err);
+	assert_stored(f, "main/a", &c);
+	assert_ok(cm_store_manifest_delete(f->store, "main/a", &m.digest,
+					   &f->err),
+		  &f->err);
+	assert_ok(cm_store_blob_delete(f->store, "main/a", &c.digest, &f->err),
+		  &f->err);
+	assert_consistent(f);
+	assert_int_equal(store_files(f), 0);
+	manifest_free(&m);
+	content_free(&c);
+}
+
+/* ---- damage ---------------------------------------------------------------
+ */
+
+static void damage_removed(struct store_fixture *f, const char *path)
+{
+	(void)f;
+	assert_int_equal(unlink(path), 0);
+}
+
+static void damage_cut(struct store_fixture *f, const char *path)
+{
+	(void)f;
+	assert_int_equal(truncate(path, 1000), 0);
+}
+
+/*
+ * A file that is lost or cut: reads as absent, for every repository, and can be
+ * pushed again, after which the manifests that name it have it.
+ */
+static void lost_and_back(struct store_fixture *f, const struct content *c,
+			  enum cm_encoding encoding,
+			  void (*damage)(struct store_fixture *, const char *))
+{
+	struct test_ref refs[] = {REF(c)};
+	struct test_manifest m = manifest_make(IMAGE, REFS(refs), 1, 0);
+	struct cm_blob *b = NULL;
+
+	assert_ok(store_push(f, "main/a", c, NULL), &f->err);
+	assert_ok(store_push(f, "main/b", c, NULL), &f->err);
+	assert_ok(store_put(f, "main/a", "t", &m), &f->err);
+	damage(f, store_blob_path(f, &c->digest, encoding));
+	assert_fails(
+		cm_store_blob_open(f->store, "main/b", &c->digest, &b, &f->err),
+		CM_ERR_NOT_FOUND, &f->err);
+	assert_absent(f, "main/a", &c->digest);
+	assert_absent(f, "main/b", &c->digest);
+	assert_fails(store_put(f, "main/a", "again", &m), CM_ERR_MISSING_BLOB,
 		     &f->err);
-	cm_upload_close(u);
-	assert_fails(cm_upload_open(f->store, "main/a", id, &u, &f->err),
-		     CM_ERR_NOT_FOUND, &f->err);
-	assert_false(has(f, "main/a", &other));
-	assert_int_equal(files_in(f, "uploads"), 0);
+	assert_ok(store_push(f, "main/a", c, NULL), &f->err);
+	assert_stored(f, "main/a", c);
+	assert_absent(f, "main/b", &c->digest);
+	assert_consistent(f);
+	assert_fails(
+		cm_store_blob_delete(f->store, "main/a", &c->digest, &f->err),
+		CM_ERR_PRECONDITION, &f->err);
+	store_files(f);
+	manifest_free(&m);
 }
 
-static void append_part(struct store_fixture *f, const char *id,
-			const unsigned char *data, size_t len, int64_t before)
-{
-	struct cm_upload *u, *second;
-
-	assert_ok(cm_upload_open(f->store, "main/a", id, &u, &f->err), &f->err);
-	assert_fails(cm_upload_open(f->store, "main/a", id, &second, &f->err),
-		     CM_ERR_BUSY, &f->err);
-	assert_int_equal(cm_upload_offset(u), before);
-	assert_ok(cm_upload_append(u, data, len, &f->err), &f->err);
-	assert_ok(cm_upload_sync(u, &f->err), &f->err);
-	cm_upload_close(u);
-}
-
-static void test_store__session_survives_restarts(void **state)
+static void test_store_blobs__lost_files(void **state)
 {
 	struct store_fixture *f = *state;
-	unsigned char *data = random_bytes(100000, 3), *got;
-	char id[CM_UPLOAD_ID_SIZE];
+	struct content plain = content_noise(1, 50000);
+	struct content text = content_text(2, 500000);
+	struct content other = content_noise(3, 60000);
+
+	lost_and_back(f, &plain, CM_ENCODING_IDENTITY, damage_removed);
+	lost_and_back(f, &other, CM_ENCODING_IDENTITY, damage_cut);
+	lost_and_back(f, &text, CM_ENCODING_ZSTD, damage_cut);
+	content_free(&plain);
+	content_free(&text);
+	content_free(&other);
+}
+
+/* A push of a blob whose file was lost unnoticed brings it back. */
+static void test_store_blobs__a_push_mends(void **state)
+{
+	struct store_fixture *f = *state;
+	struct content c = content_text(1, 500000);
+	cm_autofree void *frame = NULL;
 	struct cm_blob_info info;
-	struct cm_upload *u;
-	struct cm_digest d;
 	size_t len;
 
-	assert_ok(cm_upload_begin(f->store, "main/a", id, &f->err), &f->err);
-	store_reopen(f);
-	append_part(f, id, data, 10, 0);
-	store_reopen(f);
-	append_part(f, id, data + 10, 40000, 10);
-	append_part(f, id, data + 40010, 10000, 40010);
-	store_reopen(f);
-	assert_fails(cm_upload_open(f->store, "main/b", id, &u, &f->err),
-		     CM_ERR_NOT_FOUND, &f->err);
-	assert_ok(cm_upload_open(f->store, "main/a", id, &u, &f->err), &f->err);
-	assert_int_equal(cm_upload_offset(u), 50010);
-	assert_ok(cm_upload_append(u, data + 50010, 49990, &f->err), &f->err);
-	assert_ok(cm_digest_of(data, 100000, &d, &f->err), &f->err);
-	assert_ok(cm_upload_commit(u, &d, &info, &f->err), &f->err);
-	cm_upload_close(u);
-	got = pull(f, "main/a", &d, &len);
-	assert_memory_equal(got, data, len);
-	free(got);
-	free(data);
+	assert_ok(store_push(f, "main/a", &c, &info), &f->err);
+	assert_int_equal(info.encoding, CM_ENCODING_ZSTD);
+	assert_int_equal(
+		unlink(store_blob_path(f, &c.digest, CM_ENCODING_ZSTD)), 0);
+	frame = content_frame(&c, 18, &len);
+	assert_ok(store_push_frame(f, "main/b", &c.digest, frame, len, &info),
+		  &f->err);
+	assert_stored(f, "main/a", &c);
+	assert_stored(f, "main/b", &c);
+	assert_consistent(f);
+	store_files(f);
+	content_free(&c);
 }
 
-static void test_store__cancel(void **state)
+static void flip(const char *path, off_t at)
+{
+	cm_autofd int fd = open(path, O_RDWR | O_CLOEXEC);
+	unsigned char byte;
+
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 0x40;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+}
+
+static void verify_finds(struct store_fixture *f, const struct content *c,
+			 enum cm_encoding encoding)
+{
+	struct cm_store_stats before, after;
+
+	assert_ok(store_push(f, "main/a", c, NULL), &f->err);
+	assert_ok(cm_store_blob_verify(f->store, "main/a", &c->digest, &f->err),
+		  &f->err);
+	assert_ok(cm_store_stats(f->store, &before, &f->err), &f->err);
+	flip(store_blob_path(f, &c->digest, encoding), 10000);
+	assert_fails(
+		cm_store_blob_verify(f->store, "main/a", &c->digest, &f->err),
+		CM_ERR_CORRUPT, &f->err);
+	assert_absent(f, "main/a", &c->digest);
+	assert_ok(cm_store_stats(f->store, &after, &f->err), &f->err);
+	assert_int_equal(after.quarantined, before.quarantined + 1);
+	assert_int_equal(after.blobs, before.blobs - 1);
+	store_files(f);
+	assert_consistent(f);
+	assert_ok(store_push(f, "main/a", c, NULL), &f->err);
+	assert_stored(f, "main/a", c);
+}
+
+static void test_store_blobs__verify_quarantines(void **state)
 {
 	struct store_fixture *f = *state;
-	unsigned char *data = random_bytes(30000, 3);
-	char id[CM_UPLOAD_ID_SIZE];
-	struct cm_store_stats stats;
+	struct content plain = content_noise(1, 50000);
+	struct content text = content_text(2, 500000);
+	char path[128];
 
-	assert_ok(cm_upload_begin(f->store, "main/a", id, &f->err), &f->err);
-	append_part(f, id, data, 30000, 0);
-	assert_fails(cm_upload_cancel(f->store, "main/b", id, &f->err),
-		     CM_ERR_NOT_FOUND, &f->err);
-	assert_ok(cm_upload_cancel(f->store, "main/a", id, &f->err), &f->err);
-	assert_fails(cm_upload_cancel(f->store, "main/a", id, &f->err),
-		     CM_ERR_NOT_FOUND, &f->err);
-	assert_fails(
-		cm_upload_cancel(f->store, "main/a", "../../lock", &f->err),
-		CM_ERR_NOT_FOUND, &f->err);
-	assert_int_equal(files_in(f, "uploads"), 0);
-	assert_ok(cm_store_stats(f->store, &stats, &f->err), &f->err);
-	assert_int_equal(stats.uploads, 0);
-	free(data);
+	verify_finds(f, &plain, CM_ENCODING_IDENTITY);
+	verify_finds(f, &text, CM_ENCODING_ZSTD);
+	snprintf(path, sizeof(path), "%s/quarantine", f->dir);
+	assert_int_equal(rmdir(path), -1); /* not empty */
+	content_free(&plain);
+	content_free(&text);
 }
 
-/* ---- zstd bodies --------------------------------------------------------- */
-
-static int put_frame(struct store_fixture *f, const void *frame, size_t len,
-		     const struct cm_digest *d, struct cm_blob_info *info)
+/* The bytes inside the index go wrong: found, and forgotten. */
+static void test_store_blobs__verify_looks_into_the_index(void **state)
 {
-	cm_auto(upload) struct cm_upload *u = NULL;
+	struct store_fixture *f = *state;
+	struct content c = content_noise(1, 500);
+
+	assert_ok(store_push(f, "main/a", &c, NULL), &f->err);
+	assert_ok(cm_store_blob_verify(f->store, "main/a", &c.digest, &f->err),
+		  &f->err);
+	store_sql(f, "UPDATE blob_data SET data = zeroblob(500)");
+	assert_fails(
+		cm_store_blob_verify(f->store, "main/a", &c.digest, &f->err),
+		CM_ERR_CORRUPT, &f->err);
+	assert_absent(f, "main/a", &c.digest);
+	assert_consistent(f);
+	assert_ok(store_push(f, "main/a", &c, NULL), &f->err);
+	store_sql(f, "UPDATE blob_data SET data = x'00'");
+	assert_fails(store_compare(f->store, "main/a", &c, &f->err),
+		     CM_ERR_NOT_FOUND, &f->err);
+	assert_absent(f, "main/a", &c.digest);
+	assert_consistent(f);
+	content_free(&c);
+}
+
+/* A frame's checksum is its last word: a reader never gets to a good end. */
+static void test_store_blobs__a_damaged_frame_never_ends_well(void **state)
+{
+	struct store_fixture *f = *state;
+	struct content c = content_text(2, 500000);
 	int r;
 
-	assert_ok(cm_upload_open_single(f->store, "main/z", &u, &f->err),
-		  &f->err);
-	assert_ok(cm_upload_set_encoding(u, CM_ENCODING_ZSTD, &f->err),
-		  &f->err);
-	r = cm_upload_append(u, frame, len, &f->err);
-	return r < 0 ? r : cm_upload_commit(u, d, info, &f->err);
-}
-
-static size_t compress_with(const void *data, size_t len, int window_log,
-			    void *out, size_t size)
-{
-	ZSTD_CCtx *c = ZSTD_createCCtx();
-	size_t n;
-
-	ZSTD_CCtx_setParameter(c, ZSTD_c_windowLog, window_log);
-	n = ZSTD_compress2(c, out, size, data, len);
-	ZSTD_freeCCtx(c);
-	assert_false(ZSTD_isError(n));
-	return n;
-}
-
-static void test_store__zstd_body(void **state)
-{
-	static const int windows[] = {20, 23};
-	struct store_fixture *f = *state;
-	size_t len = 9 << 20, size = ZSTD_compressBound(len), n, got_len;
-	unsigned char *data = malloc(len), *frame = malloc(size), *got;
-	struct cm_blob_info info;
-	struct cm_digest d;
-
-	for (int w = 0; w < 2; w++) {
-		for (size_t i = 0; i < len; i++)
-			data[i] = (unsigned char)(i / 3000 * 7 + i % 13 + w);
-		n = compress_with(data, len, windows[w], frame, size);
-		assert_ok(cm_digest_of(data, len, &d, &f->err), &f->err);
-		assert_ok(put_frame(f, frame, n, &d, &info), &f->err);
-		assert_int_equal(info.size, len);
-		/* A small window is kept to the byte, a large one is not. */
-		assert_int_equal(info.encoding, CM_ENCODING_ZSTD);
-		assert_true((info.stored_size == (int64_t)n) == (w == 0));
-		got = pull(f, "main/z", &d, &got_len);
-		assert_memory_equal(got, data, len);
-		free(got);
+	assert_ok(store_push(f, "main/a", &c, NULL), &f->err);
+	for (off_t at = 0; at < 5000; at += 97) {
+		flip(store_blob_path(f, &c.digest, CM_ENCODING_ZSTD), at);
+		r = store_compare(f->store, "main/a", &c, &f->err);
+		assert_true(r == CM_ERR_CORRUPT || r == CM_ERR_DIGEST);
+		flip(store_blob_path(f, &c.digest, CM_ENCODING_ZSTD), at);
 	}
-	free(data);
-	free(frame);
+	assert_stored(f, "main/a", &c);
+	content_free(&c);
 }
-
-static void test_store__zstd_bodies_that_are_refused(void **state)
-{
-	struct store_fixture *f = *state;
-	size_t size = ZSTD_compressBound(64 << 20), n;
-	unsigned char *data = calloc(1, 64 << 20), *frame = malloc(size);
-	struct cm_blob_info info;
-	struct cm_digest d;
-
-	assert_ok(cm_digest_of(data, 5000, &d, &f->err), &f->err);
-	n = compress_with(data, 5000, 18, frame, size);
-	assert_fails(put_frame(f, "no frame at all", 15, &d, &info),
-		     CM_ERR_INVALID, &f->err);
-	assert_fails(put_frame(f, frame, n - 3, &d, &info), CM_ERR_INVALID,
-		     &f->err);
-	memcpy(frame + n, frame, n);
-	assert_fails(put_frame(f, frame, 2 * n, &d, &info), CM_ERR_INVALID,
-		     &f->err);
-	assert_fails(put_frame(f, frame, n + 1, &d, &info), CM_ERR_INVALID,
-		     &f->err);
-	assert_fails(put_frame(f, "", 0, &d, &info), CM_ERR_INVALID, &f->err);
-	/* 64 MiB of nothing in a few KiB. */
-	n = compress_with(data, 64 << 20, 20, frame, size);
-	assert_fails(put_frame(f, frame, n, &d, &info), CM_ERR_SIZE, &f->err);
-	free(data);
-	data = random_bytes(20 << 20, 9);
-	n = compress_with(data, 20 << 20, 24, frame, size);
-	assert_fails(put_frame(f, frame, n, &d, &info), CM_ERR_INVALID,
-		     &f->err);
-	assert_non_null(strstr(f->err.text, "8 MiB"));
-	assert_int_equal(files_in(f, "blobs"), 0);
-	assert_int_equal(files_in(f, "uploads"), 0);
-	free(data);
-	free(frame);
-}
-
-/* ---- missing, mount --------------------------------------------------------
- */
-
-static bool only_b(void *arg, const char *repo)
-{
-	(void)arg;
-	return strcmp(repo, "main/b") == 0;
-}
-
-static bool nobody(void *arg, const char *repo)
-{
-	(void)arg;
-	(void)repo;
-	return false;
-}
-
-static void test_store__missing_and_mount(void **state)
-{
-	struct store_fixture *f = *state;
-	struct cm_digest d[3] = {push(f, "main/a", "one", 3),
-				 push(f, "main/b", "two", 3),
-				 {{9}}};
-	bool missing[3];
-
-	assert_ok(cm_store_blobs_missing(f->store, "main/a", d, 3, missing,
-					 &f->err),
-		  &f->err);
-	assert_false(missing[0]);
-	assert_true(missing[1] && missing[2]);
-	assert_ok(
-		cm_store_blobs_missing(f->store, "new", d, 3, missing, &f->err),
-		&f->err);
-	assert_true(missing[0] && missing[1] && missing[2]);
-	assert_ok(cm_store_blob_mount(f->store, "main/a", "new", &d[0], NULL,
-				      NULL, &f->err),
-		  &f->err);
-	assert_true(has(f, "new", &d[0]));
-	assert_fails(cm_store_blob_mount(f->store, "main/a", "new", &d[1], NULL,
-					 NULL, &f->err),
-		     CM_ERR_NOT_FOUND, &f->err);
-	assert_fails(cm_store_blob_mount(f->store, NULL, "new", &d[1], nobody,
-					 NULL, &f->err),
-		     CM_ERR_NOT_FOUND, &f->err);
-	assert_ok(cm_store_blob_mount(f->store, NULL, "new", &d[1], only_b,
-				      NULL, &f->err),
-		  &f->err);
-	assert_true(has(f, "new", &d[1]));
-}
-
-/* ---- damage ----------------------------------------------------------------
- */
-
-static void blob_path(struct store_fixture *f, const struct cm_digest *d,
-		      char out[256])
-{
-	char hex[CM_DIGEST_HEX_LEN + 1];
-
-	cm_digest_hex(d, hex);
-	snprintf(out, 256, "%s/blobs/sha256/%.2s/%s", f->dir, hex, hex);
-}
-
-static void test_store__lost_or_cut_file_reads_as_absent(void **state)
-{
-	struct store_fixture *f = *state;
-	unsigned char *data = random_bytes(40000, 5);
-	struct cm_digest d, m;
-	struct cm_blob *b;
-	char path[256];
-
-	for (int cut = 0; cut < 2; cut++) {
-		d = push(f, "main/a", data, 40000);
-		assert_ok(put_manifest(f, "main/a", "t", &d, 1, "", CM_TAG_ANY,
-				       NULL, &m),
-			  &f->err);
-		blob_path(f, &d, path);
-		assert_int_equal(cut ? truncate(path, 100) : unlink(path), 0);
-		assert_fails(
-			cm_store_blob_open(f->store, "main/a", &d, &b, &f->err),
-			CM_ERR_NOT_FOUND, &f->err);
-		assert_false(has(f, "main/a", &d));
-		/* Pushed again it is there, and named as before. */
-		push(f, "main/a", data, 40000);
-		assert_fails(
-			cm_store_blob_delete(f->store, "main/a", &d, &f->err),
-			CM_ERR_PRECONDITION, &f->err);
-	}
-	free(data);
-}
-
-static void test_store__verify_finds_a_flipped_bit(void **state)
-{
-	struct store_fixture *f = *state;
-	unsigned char *data = random_bytes(40000, 6);
-	struct cm_digest d = push(f, "main/a", data, 40000);
-	struct cm_digest small = push(f, "main/a", "small", 5);
-	struct cm_store_stats stats;
-	char path[256];
-	int fd;
-
-	assert_ok(cm_store_blob_verify(f->store, "main/a", &d, &f->err),
-		  &f->err);
-	assert_ok(cm_store_blob_verify(f->store, "main/a", &small, &f->err),
-		  &f->err);
-	blob_path(f, &d, path);
-	fd = open(path, O_WRONLY);
-	assert_true(fd >= 0 && pwrite(fd, "!?", 2, 777) == 2);
-	close(fd);
-	assert_fails(cm_store_blob_verify(f->store, "main/a", &d, &f->err),
-		     CM_ERR_CORRUPT, &f->err);
-	assert_false(has(f, "main/a", &d));
-	assert_int_equal(files_in(f, "quarantine"), 1);
-	assert_ok(cm_store_stats(f->store, &stats, &f->err), &f->err);
-	assert_int_equal(stats.quarantined, 1);
-	assert_int_equal(stats.blobs, 1);
-	assert_int_equal(stats.referenced_bytes, 5);
-	round_trip(f, data, 40000);
-	free(data);
-}
-
-static void test_store__one_process_a_folder(void **state)
-{
-	struct store_fixture *f = *state;
-	struct cm_store *second;
-
-	assert_fails(cm_store_open(&f->options, &second, &f->err), CM_ERR_BUSY,
-		     &f->err);
-	assert_ok(cm_store_check_writable(f->store, &f->err), &f->err);
-}
-
-#define T(name)                                                                \
-	cmocka_unit_test_setup_teardown(test_store__##name, store_setup,       \
-					store_teardown)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		T(round_trip),
-		T(compresses_what_pays),
-		T(one_copy_separate_views),
-		T(wrong_digest),
-		T(session_survives_restarts),
-		T(cancel),
-		T(zstd_body),
-		T(zstd_bodies_that_are_refused),
-		T(missing_and_mount),
-		T(lost_or_cut_file_reads_as_absent),
-		T(verify_finds_a_flipped_bit),
-		T(one_process_a_folder),
+#define CASE(name)                                                             \
+	cmocka_unit_test_setup_teardown(test_store_blobs__##name, store_setup, \
+					store_teardown)
+	static const struct CMUnitTest tests[] = {
+		CASE(sizes_around_the_inline_limit),
+		CASE(text_is_compressed_at_rest),
+		CASE(compression_that_does_not_pay),
+		CASE(seek),
+		CASE(memory_or_descriptor),
+		CASE(visible_only_where_it_is),
+		CASE(missing_in_order),
+		CASE(mount),
+		CASE(delete_of_a_named_one),
+		CASE(lost_files),
+		CASE(a_push_mends),
+		CASE(verify_quarantines),
+		CASE(verify_looks_into_the_index),
+		CASE(a_damaged_frame_never_ends_well),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
