@@ -3,11 +3,17 @@
  *
  * The child keeps our standard streams, its own process group stays ours, so a
  * Ctrl-C at the terminal reaches both: it is passed on only when it was sent
- * to us alone (by kill, as container engines do).
+ * to us alone (by kill, as container engines do). A signal that our parent had
+ * us ignore (nohup) stays ignored, here and in the child.
+ *
+ * The handler reads two words that only the main thread writes. A pid is taken
+ * away from it before the child is reaped, so that no other process can have
+ * got the number; the remote, before it is freed.
  */
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -17,7 +23,11 @@
 #include "cli.h"
 #include "output.h"
 
-static const int taken_signals[] = {SIGINT, SIGTERM, SIGHUP};
+#define SIGNALS 3
+
+static const int taken_signals[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
+static struct sigaction old_actions[SIGNALS]; /* what the child gets back */
+static bool taken;
 
 static _Atomic(struct cm_remote *) signal_remote;
 static atomic_int first_signal;
@@ -44,8 +54,19 @@ void cm_signals_take(struct cm_remote *remote)
 
 	atomic_store(&signal_remote, remote);
 	sigemptyset(&action.sa_mask);
-	for (size_t i = 0; i < 3; i++)
-		sigaction(taken_signals[i], &action, NULL);
+	if (taken)
+		return;
+	for (size_t i = 0; i < SIGNALS; i++) {
+		sigaction(taken_signals[i], NULL, &old_actions[i]);
+		if (old_actions[i].sa_handler != SIG_IGN)
+			sigaction(taken_signals[i], &action, NULL);
+	}
+	taken = true;
+}
+
+void cm_signals_detach(void)
+{
+	atomic_store(&signal_remote, NULL);
 }
 
 int cm_signals_caught(void)
@@ -58,8 +79,8 @@ static void become(char *const *argv)
 {
 	int status;
 
-	for (size_t i = 0; i < 3; i++)
-		signal(taken_signals[i], SIG_DFL);
+	for (size_t i = 0; taken && i < SIGNALS; i++)
+		sigaction(taken_signals[i], &old_actions[i], NULL);
 	signal(SIGPIPE, SIG_DFL);
 	signal(SIGXFSZ, SIG_DFL);
 	execvp(argv[0], argv);
@@ -70,8 +91,13 @@ static void become(char *const *argv)
 
 static int wait_for(pid_t pid)
 {
+	siginfo_t info;
 	int status;
 
+	while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) < 0)
+		if (errno != EINTR)
+			return CM_EXIT_FAILED;
+	atomic_store(&child_pid, 0);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return CM_EXIT_FAILED;
@@ -89,6 +115,13 @@ int cm_child_run(char *const *argv)
 	/* No signal between the fork and the moment the handler knows of it. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
+	status = cm_signals_caught();
+	if (status) {
+		sigprocmask(SIG_SETMASK, &old, NULL);
+		return 128 + status;
+	}
+	/* A parent's SIG_IGN here would lose the child's status. */
+	signal(SIGCHLD, SIG_DFL);
 	fflush(NULL);
 	pid = fork();
 	if (pid == 0) {
@@ -101,7 +134,5 @@ int cm_child_run(char *const *argv)
 		cm_say("cannot start a process: %s", strerror(errno));
 		return CM_EXIT_NOT_RUNNABLE;
 	}
-	status = wait_for(pid);
-	atomic_store(&child_pid, 0);
-	return status;
+	return wait_for(pid);
 }

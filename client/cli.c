@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cachemount/digest.h>
@@ -12,7 +13,8 @@
 #include "cli.h"
 #include "output.h"
 
-#define PAGE 1000
+#define PAGE	  1000
+#define PAGES_MAX 10000
 
 /* ---- options ----------------------------------------------------------- */
 
@@ -120,26 +122,32 @@ static int long_option(struct cm_cli *cli, const struct cm_verb *verb,
 	const char *equals = strchr(word, '=');
 	size_t len = equals ? (size_t)(equals - word) : strlen(word);
 	const char *attached = equals ? equals + 1 : NULL;
-	const struct cm_option *o;
+	const struct cm_option *o, *global;
 	int setting;
 
 	o = find_long(verb ? verb->options : NULL, word, len);
-	if (o) {
-		*value = o->argument ? take_argument(attached, argc, argv, at)
-				     : NULL;
-		if (!o->argument || *value)
+	if (o && o->argument) {
+		*value = take_argument(attached, argc, argv, at);
+		if (*value)
 			return o->key;
 		cm_cli_usage(verb, "--%s needs %s", o->name, o->argument);
 		return '?';
 	}
-	o = find_long(global_options, word, len);
+	global = o ? NULL : find_long(global_options, word, len);
+	if ((o || global) && attached) {
+		cm_cli_usage(verb, "--%.*s takes no value", (int)len, word);
+		return '?';
+	}
 	if (o)
-		return apply_global(cli, o->key);
+		return o->key;
+	if (global)
+		return apply_global(cli, global->key);
 	setting = find_setting(word, len);
 	if (setting >= 0)
 		return apply_setting(cli, verb, setting, attached, argc, argv,
 				     at);
-	cm_cli_usage(verb, "there is no option --%.*s", (int)len, word);
+	cm_cli_usage(verb, "there is no option --%.*s",
+		     len > 60 ? 60 : (int)len, word);
 	return '?';
 }
 
@@ -163,7 +171,7 @@ static int short_option(struct cm_cli *cli, const struct cm_verb *verb,
 	o = find_short(global_options, word[0]);
 	if (o && !word[1])
 		return apply_global(cli, o->key);
-	cm_cli_usage(verb, "there is no option -%s", word);
+	cm_cli_usage(verb, "there is no option -%.60s", word);
 	return '?';
 }
 
@@ -208,7 +216,7 @@ int cm_cli_usage(const struct cm_verb *verb, const char *fmt, ...)
 
 /* ---- failures ----------------------------------------------------------- */
 
-static int exit_of(enum cm_status status)
+int cm_cli_exit(enum cm_status status)
 {
 	switch (status) {
 	case CM_ERR_NOT_FOUND:
@@ -239,14 +247,37 @@ int cm_cli_fail(struct cm_cli *cli, const struct cm_error *err)
 	} else {
 		cm_say("%s", err->text);
 	}
-	return exit_of(err->status);
+	return cm_cli_exit(err->status);
+}
+
+int cm_cli_finish_build(struct cm_cli *cli)
+{
+	const char *no_color = getenv("NO_COLOR");
+	struct cm_error err = {0};
+	int r;
+
+	/* Every option has been read by now. */
+	cm_bars_enable(!cli->quiet && !cli->no_color &&
+		       !(no_color && no_color[0]));
+	r = cm_config_finish(&cli->config, &err);
+	if (r == 0 && cm_config_token(&cli->config, &err) < 0) {
+		if (cli->config.strict)
+			r = err.status;
+		else
+			cm_say("going on without a token: %s", err.text);
+	}
+	if (r == 0)
+		return 0;
+	cm_cli_fail(cli, &err);
+	return CM_EXIT_USAGE;
 }
 
 int cm_cli_finish(struct cm_cli *cli)
 {
 	struct cm_error err = {0};
 
-	if (cm_config_finish(&cli->config, &err) == 0)
+	if (cm_config_finish(&cli->config, &err) == 0 &&
+	    cm_config_token(&cli->config, &err) == 0)
 		return 0;
 	cm_cli_fail(cli, &err);
 	return CM_EXIT_USAGE;
@@ -361,11 +392,17 @@ static int each_of_page(const json_t *page, cm_tag_row_fn fn, void *arg,
 int cm_cli_each_tag(struct cm_cli *cli, const char *prefix, cm_tag_row_fn fn,
 		    void *arg, struct cm_error *err)
 {
-	char last[1024] = "", escaped[1024], path[4096];
-	int r = 0;
+	char last[1024] = "", before[1024], escaped[1024], path[4096];
+	int r = 0, pages = 0;
 
 	do {
 		cm_autojson json_t *page = NULL;
+
+		/* A server that never comes to an end is not followed. */
+		if (++pages > PAGES_MAX)
+			return cm_error_set(err, CM_ERR_PROTOCOL,
+					    "the list has no end");
+		strcpy(before, last);
 
 		escape(prefix ? prefix : "", escaped, sizeof(escaped));
 		snprintf(path, sizeof(path), CM_API_TAGS "?n=%d%s%s%s%s", PAGE,
@@ -376,8 +413,25 @@ int cm_cli_each_tag(struct cm_cli *cli, const char *prefix, cm_tag_row_fn fn,
 			r = each_of_page(page, fn, arg, err);
 		escape(page ? cm_json_text(page, "next") : "", last,
 		       sizeof(last));
+		if (r == 0 && last[0] && strcmp(before, last) == 0)
+			r = cm_error_set(err, CM_ERR_PROTOCOL,
+					 "the list does not move on");
 	} while (r == 0 && last[0]);
 	return r;
+}
+
+json_t *cm_json_of_text(const char *text)
+{
+	cm_autofree char *copy = NULL;
+	json_t *o = json_string(text);
+
+	if (o)
+		return o;
+	copy = strdup(text);
+	for (char *p = copy; p && *p; p++)
+		if (*p & 0x80)
+			*p = '?';
+	return copy ? json_string(copy) : NULL;
 }
 
 const char *cm_json_text(const json_t *object, const char *key)

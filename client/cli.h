@@ -68,11 +68,24 @@ const struct cm_verb *cm_verb_find(const char *name);
 int cm_cli_option(struct cm_cli *cli, const struct cm_verb *verb, int argc,
 		  char **argv, int *at, const char **value);
 
-/* Completes the settings; 0, or an exit code after telling why. */
+/*
+ * Completes the settings, when all options are read; 0, or an exit code after
+ * telling why.
+ */
 int cm_cli_finish(struct cm_cli *cli);
+
+/*
+ * The same for verbs that run inside a build: bars are drawn from now on, and
+ * a token that can't be read is told of and done without, unless --strict. A
+ * stranger's change is often built without secrets, on purpose.
+ */
+int cm_cli_finish_build(struct cm_cli *cli);
 
 /* Makes the remote from the settings, once. */
 int cm_cli_remote(struct cm_cli *cli, struct cm_error *err);
+
+/* The exit code for a failure. */
+int cm_cli_exit(enum cm_status status);
 
 /* Tells of a failure on stderr (JSON with --json); the exit code for it. */
 int cm_cli_fail(struct cm_cli *cli, const struct cm_error *err);
@@ -103,6 +116,12 @@ typedef int (*cm_tag_row_fn)(void *arg, const json_t *tag,
 int cm_cli_each_tag(struct cm_cli *cli, const char *prefix, cm_tag_row_fn fn,
 		    void *arg, struct cm_error *err);
 
+/*
+ * A JSON string of any bytes: where they are no UTF-8, a "?" stands for each
+ * that is not ASCII. NULL when out of memory.
+ */
+json_t *cm_json_of_text(const char *text);
+
 /* A member of an answer; "" or 0 where it is absent or null. */
 const char *cm_json_text(const json_t *object, const char *key);
 int64_t cm_json_number(const json_t *object, const char *key);
@@ -112,7 +131,7 @@ int64_t cm_json_number(const json_t *object, const char *key);
 #define CM_MOUNTS_MAX 32
 
 /* One mount of a run, and what became of it. */
-struct cm_mount {
+struct cm_run_mount {
 	struct cm_mount_option option;
 	struct cm_snapshot_result restored, saved;
 	struct cm_error restore_error, save_error; /* status CM_OK: none */
@@ -120,13 +139,13 @@ struct cm_mount {
 };
 
 /* Restores, or saves, all mounts at once, each with what it needs told. */
-void cm_mounts_restore(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
-		       bool allow_setuid);
-void cm_mounts_save(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
+void cm_mounts_restore(struct cm_cli *cli, struct cm_run_mount *mounts,
+		       size_t n, bool allow_setuid);
+void cm_mounts_save(struct cm_cli *cli, struct cm_run_mount *mounts, size_t n,
 		    bool allow_empty);
 
 /* {"id":…,"restored":{…},"saved":{…}} */
-json_t *cm_mount_json(const struct cm_mount *m, bool restored, bool saved);
+json_t *cm_mount_json(const struct cm_run_mount *m, bool restored, bool saved);
 
 /* ---- verbs ------------------------------------------------------------ */
 

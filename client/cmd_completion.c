@@ -76,6 +76,16 @@ static void print_quoted(const char *text)
 	}
 }
 
+/* The switches that cmd_help.c tells of for every verb. */
+static const struct cm_option switches[] = {
+	{'j', "json", NULL, "machine-readable output"},
+	{'q', "quiet", NULL, "only failures are told"},
+	{'v', "verbose", NULL, "more is told"},
+	{'C', "no-color", NULL, "no bars"},
+	{'h', "help", NULL, "show help"},
+	{0, NULL, NULL, NULL},
+};
+
 static void print_zsh_option(const char *name, const char *argument,
 			     const char *help)
 {
@@ -88,6 +98,34 @@ static void print_zsh_option(const char *name, const char *argument,
 		fputs(":_files", stdout);
 	}
 	fputs("' \\\n", stdout);
+}
+
+static void print_zsh_globals(void)
+{
+	for (size_t i = 0; i < CM_SETTINGS_LEN; i++)
+		print_zsh_option(cm_settings[i].name, cm_settings[i].argument,
+				 cm_settings[i].help);
+	for (const struct cm_option *o = switches; o->name; o++)
+		print_zsh_option(o->name, o->argument, o->help);
+}
+
+/* What follows the verb: its own options, the global ones, files. */
+static void print_zsh_verbs(void)
+{
+	fputs("_cachectl_verb() {\n\tlocal -a own\n\tcase $words[1] in\n",
+	      stdout);
+	for (size_t i = 0; i < cm_verbs_len; i++) {
+		if (!cm_verbs[i].options)
+			continue;
+		printf("\t%s) own=( \\\n", cm_verbs[i].name);
+		for (const struct cm_option *o = cm_verbs[i].options; o->name;
+		     o++)
+			print_zsh_option(o->name, o->argument, o->help);
+		fputs("\t\t) ;;\n", stdout);
+	}
+	fputs("\tesac\n\t_arguments \\\n", stdout);
+	print_zsh_globals();
+	fputs("\t\t$own '*:file:_files'\n}\n", stdout);
 }
 
 static void print_zsh(void)
@@ -103,12 +141,12 @@ static void print_zsh(void)
 		fputs("'\n", stdout);
 	}
 	fputs("\t)\n\t_arguments \\\n", stdout);
-	for (size_t i = 0; i < CM_SETTINGS_LEN; i++)
-		print_zsh_option(cm_settings[i].name, cm_settings[i].argument,
-				 cm_settings[i].help);
+	print_zsh_globals();
 	fputs("\t\t'1:verb:{_describe verb verbs}' \\\n"
-	      "\t\t'*::argument:_files'\n}\n_cachectl \"$@\"\n",
+	      "\t\t'*::argument:_cachectl_verb'\n}\n",
 	      stdout);
+	print_zsh_verbs();
+	fputs("_cachectl \"$@\"\n", stdout);
 }
 
 static void print_fish(void)
@@ -134,6 +172,9 @@ static void print_fish(void)
 		       cm_settings[i].name,
 		       cm_settings[i].argument ? " -r" : "",
 		       cm_settings[i].help);
+	for (const struct cm_option *o = switches; o->name; o++)
+		printf("complete -c cachectl -l %s -d '%s'\n", o->name,
+		       o->help);
 }
 
 int cm_cmd_completion(struct cm_cli *cli, int argc, char **argv)

@@ -13,12 +13,13 @@ static int show_json(const struct cm_config *c, const char *tag)
 	json_t *settings = json_object();
 
 	for (size_t i = 0; i < CM_SETTINGS_LEN; i++)
-		json_object_set_new(settings, cm_settings[i].name,
-				    c->values[i]
-					    ? json_pack("{s:s, s:s}", "value",
-							c->values[i], "origin",
-							c->origins[i])
-					    : json_null());
+		json_object_set_new(
+			settings, cm_settings[i].name,
+			c->values[i] ? json_pack("{s:o, s:o}", "value",
+						 cm_json_of_text(c->values[i]),
+						 "origin",
+						 cm_json_of_text(c->origins[i]))
+				     : json_null());
 	json_object_set_new(o, "settings", settings);
 	return cm_print_json(o) < 0 ? CM_EXIT_FAILED : CM_EXIT_OK;
 }
@@ -54,11 +55,13 @@ int cm_cmd_config(struct cm_cli *cli, int argc, char **argv)
 	if (argc - at < 1 || strcmp(argv[at++], "show") != 0)
 		return cm_cli_usage(verb, "write: config show");
 	r = cm_cli_option(cli, verb, argc, argv, &at, &value);
+	if (r == 'h')
+		return cm_cmd_help(cli, 1, (char *[]){argv[-1]});
 	if (r != 0)
 		return CM_EXIT_USAGE;
 	if (at < argc)
 		return cm_cli_usage(verb, "config show takes no argument");
-	r = cm_cli_finish(cli);
+	r = cm_cli_finish_build(cli);
 	if (r != 0)
 		return r;
 	cm_platform_tag("/", tag);

@@ -6,12 +6,36 @@
 #include "cli.h"
 #include "output.h"
 
+#define LEFT_WIDTH 28
+#define HELP_WIDTH (80 - LEFT_WIDTH - 4)
+
+/* How much of `text` fits a line: up to its last space within the width. */
+static size_t line_len(const char *text)
+{
+	size_t n = strlen(text);
+
+	if (n <= HELP_WIDTH)
+		return n;
+	for (n = HELP_WIDTH; n > 0 && text[n] != ' ';)
+		n--;
+	return n > 0 ? n : HELP_WIDTH;
+}
+
 static void print_option(const char *left, const char *help)
 {
-	if (strlen(left) > 28)
-		printf("  %s\n  %28s  %s\n", left, "", help);
-	else
-		printf("  %-28s  %s\n", left, help);
+	size_t n;
+
+	printf("  %-*s", LEFT_WIDTH, left);
+	if (strlen(left) > LEFT_WIDTH)
+		printf("\n  %*s", LEFT_WIDTH, "");
+	for (;;) {
+		n = line_len(help);
+		printf("  %.*s\n", (int)n, help);
+		help += n + strspn(help + n, " ");
+		if (!help[0])
+			break;
+		printf("  %*s", LEFT_WIDTH, "");
+	}
 }
 
 static void print_options(const struct cm_option *o)
@@ -70,7 +94,7 @@ int cm_cmd_help(struct cm_cli *cli, int argc, char **argv)
 	const struct cm_verb *verb;
 
 	(void)cli;
-	if (argc < 1)
+	if (argc < 1 || argv[0][0] == '-')
 		return print_overview();
 	verb = cm_verb_find(argv[0]);
 	if (!verb)
@@ -90,9 +114,19 @@ int cm_cmd_help(struct cm_cli *cli, int argc, char **argv)
 
 int cm_cmd_version(struct cm_cli *cli, int argc, char **argv)
 {
-	(void)cli;
-	(void)argc;
-	(void)argv;
-	puts("cachectl " CM_VERSION);
+	const struct cm_verb *verb = cm_verb_find("version");
+	const char *value;
+	int at = 0, key = cm_cli_option(cli, verb, argc, argv, &at, &value);
+
+	if (key == 'h')
+		return cm_cmd_help(cli, 1, (char *[]){argv[-1]});
+	if (key != 0)
+		return CM_EXIT_USAGE;
+	if (at < argc)
+		return cm_cli_usage(verb, "version takes no argument");
+	if (cli->json)
+		puts("{\"version\":1,\"cachectl\":\"" CM_VERSION "\"}");
+	else
+		puts("cachectl " CM_VERSION);
 	return fflush(stdout) == 0 ? CM_EXIT_OK : CM_EXIT_FAILED;
 }

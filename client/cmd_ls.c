@@ -76,6 +76,13 @@ static int ls_row(void *arg, const json_t *tag, struct cm_error *err)
 	return 0;
 }
 
+static int tell_nothing(const char *prefix)
+{
+	cm_say("nothing is saved%s%s", prefix ? " below " : " yet",
+	       prefix ? prefix : "");
+	return CM_EXIT_OK;
+}
+
 int cm_cmd_ls(struct cm_cli *cli, int argc, char **argv)
 {
 	static const char *const headings[] = {"REFERENCE", ">SIZE", "SAVED",
@@ -104,10 +111,8 @@ int cm_cmd_ls(struct cm_cli *cli, int argc, char **argv)
 	if (cli->json)
 		return cm_print_json(o) < 0 ? CM_EXIT_FAILED : CM_EXIT_OK;
 	if (l.count == 0) {
-		cm_say("nothing is saved%s%s", prefix ? " below " : " yet",
-		       prefix ? prefix : "");
 		cm_table_free(l.table);
-		return CM_EXIT_OK;
+		return tell_nothing(prefix);
 	}
 	return cm_table_print(l.table) ? CM_EXIT_OK : CM_EXIT_FAILED;
 }
@@ -157,7 +162,8 @@ static int du_row(void *arg, const json_t *tag, struct cm_error *err)
 	return 0;
 }
 
-static int print_usage(struct cm_cli *cli, struct usage *u, const json_t *store)
+static int print_usage(struct cm_cli *cli, struct usage *u, const char *prefix,
+		       const json_t *store)
 {
 	int64_t content = cm_json_number(store, "content_bytes");
 	int64_t stored = cm_json_number(store, "stored_bytes");
@@ -173,6 +179,8 @@ static int print_usage(struct cm_cli *cli, struct usage *u, const json_t *store)
 			      (json_int_t)stored);
 		return cm_print_json(o) < 0 ? CM_EXIT_FAILED : CM_EXIT_OK;
 	}
+	if (!u->repo[0])
+		return tell_nothing(prefix);
 	if (!cm_table_print(cm_take_ptr(u->table)))
 		return CM_EXIT_FAILED;
 	printf("\n%s in these; the whole store holds %s of distinct content, "
@@ -206,7 +214,8 @@ int cm_cmd_du(struct cm_cli *cli, int argc, char **argv)
 		r = cm_cli_api(cli, "GET", CM_API_STATS, NULL, &stats, &err);
 	end_repository(&u);
 	if (r == 0)
-		r = print_usage(cli, &u, json_object_get(stats, "store"));
+		r = print_usage(cli, &u, prefix,
+				json_object_get(stats, "store"));
 	else
 		r = cm_cli_fail(cli, &err);
 	cm_table_free(u.table);

@@ -11,17 +11,19 @@ struct half {
 	enum cm_merge merge;
 	bool allow_setuid;
 	bool allow_empty;
+	const char *operands[2]; /* id, path */
+	size_t operands_len;
 };
 
 static int read_options(struct half *h, struct cm_cli *cli,
-			const struct cm_verb *verb, int argc, char **argv,
-			int *at)
+			const struct cm_verb *verb, int argc, char **argv)
 {
 	struct cm_error err = {0};
 	const char *value;
-	int key;
+	int at = 0, key;
 
-	while ((key = cm_cli_option(cli, verb, argc, argv, at, &value)) != 0) {
+	for (;;) {
+		key = cm_cli_option(cli, verb, argc, argv, &at, &value);
 		switch (key) {
 		case 't':
 			h->tag = value;
@@ -38,15 +40,22 @@ static int read_options(struct half *h, struct cm_cli *cli,
 			break;
 		case 'h':
 			return -1;
+		case 0:
+			if (at == argc)
+				return 0;
+			if (h->operands_len == 2)
+				return cm_cli_usage(verb, "one mount at a "
+							  "time");
+			h->operands[h->operands_len++] = argv[at++];
+			break;
 		default:
 			return CM_EXIT_USAGE;
 		}
 	}
-	return 0;
 }
 
 /* A failed cache fails the build step only if that was asked for. */
-static int finish(struct cm_cli *cli, const struct cm_mount *m, bool save)
+static int finish(struct cm_cli *cli, const struct cm_run_mount *m, bool save)
 {
 	const struct cm_error *e = save ? &m->save_error : &m->restore_error;
 	cm_autojson json_t *o = NULL;
@@ -58,36 +67,34 @@ static int finish(struct cm_cli *cli, const struct cm_mount *m, bool save)
 	}
 	if (cm_signals_caught())
 		return 128 + cm_signals_caught();
-	if (e->status == CM_ERR_INVALID)
-		return CM_EXIT_USAGE;
-	return e->status != CM_OK && cli->config.strict ? CM_EXIT_FAILED
+	return e->status != CM_OK && cli->config.strict ? cm_cli_exit(e->status)
 							: CM_EXIT_OK;
 }
 
 static int half(struct cm_cli *cli, const struct cm_verb *verb, int argc,
 		char **argv, bool save)
 {
-	cm_autofree struct cm_mount *m = calloc(1, sizeof(*m));
+	cm_autofree struct cm_run_mount *m = calloc(1, sizeof(*m));
 	struct half h = {.merge = CM_MERGE_UNION};
 	char tag[CM_TAG_MAX + 1];
 	struct cm_error err = {0};
-	int at = 0, r;
+	int r;
 
 	if (!m)
 		return CM_EXIT_FAILED;
-	r = read_options(&h, cli, verb, argc, argv, &at);
+	r = read_options(&h, cli, verb, argc, argv);
 	if (r < 0)
 		return cm_cmd_help(cli, 1, (char *[]){argv[-1]});
 	if (r > 0)
 		return r;
-	if (argc - at != 2)
+	if (h.operands_len != 2)
 		return cm_cli_usage(verb, "give the mount's id and its path");
 	cm_platform_tag("/", tag);
-	r = cm_cli_finish(cli);
+	r = cm_cli_finish_build(cli);
 	if (r != 0)
 		return r;
-	if (cm_mount_option_make(argv[at], argv[at + 1], h.tag ? h.tag : tag,
-				 &m->option, &err) < 0)
+	if (cm_mount_option_make(h.operands[0], h.operands[1],
+				 h.tag ? h.tag : tag, &m->option, &err) < 0)
 		return cm_cli_usage(verb, "%s", err.text);
 	m->option.merge = h.merge;
 	cm_cli_remote(cli, &err);

@@ -14,10 +14,17 @@
 
 struct purge {
 	json_t *filter;
+	bool failed; /* the filter lacks what it should have: send nothing */
 	bool dry_run;
 	bool yes;
 	bool any; /* something says what to remove */
 };
+
+/* A filter that lost a member would remove more than was asked for. */
+static void set_member(struct purge *p, const char *key, json_t *value)
+{
+	p->failed |= json_object_set_new(p->filter, key, value) < 0;
+}
 
 static int read_reference(struct purge *p, const struct cm_verb *verb,
 			  const char *text)
@@ -25,16 +32,20 @@ static int read_reference(struct purge *p, const struct cm_verb *verb,
 	struct cm_reference ref;
 	struct cm_error err = {0};
 
+	if (json_object_get(p->filter, "repository"))
+		return cm_cli_usage(verb, "one reference at a time");
 	if (cm_repository_valid(text, strlen(text))) {
-		json_object_set_new(p->filter, "repository", json_string(text));
+		set_member(p, "repository", json_string(text));
 		return 0;
 	}
 	if (cm_reference_parse(text, &ref, &err) < 0)
 		return cm_cli_usage(verb, "%s", err.text);
+	if (json_object_get(p->filter, "tag"))
+		return cm_cli_usage(verb, "the tag is given twice");
 	if (strchr(ref.reference, ':'))
 		return cm_cli_usage(verb, "a purge goes by tag, not by digest");
-	json_object_set_new(p->filter, "repository", json_string(ref.repo));
-	json_object_set_new(p->filter, "tag", json_string(ref.reference));
+	set_member(p, "repository", json_string(ref.repo));
+	set_member(p, "tag", json_string(ref.reference));
 	return 0;
 }
 
@@ -46,7 +57,7 @@ static int read_duration(struct purge *p, const struct cm_verb *verb,
 
 	if (cm_duration_parse(value, &ms, &err) < 0)
 		return cm_cli_usage(verb, "%s", err.text);
-	json_object_set_new(p->filter, field, json_string(value));
+	set_member(p, field, json_string(value));
 	return 0;
 }
 
@@ -63,16 +74,18 @@ static int take_option(struct purge *p, const struct cm_verb *verb, int key,
 		p->yes = true;
 		return 0;
 	case 'a':
-		json_object_set_new(p->filter, "all", json_true());
+		set_member(p, "all", json_true());
 		return 0;
 	case 'p':
-		json_object_set_new(p->filter, "prefix", json_string(value));
+		set_member(p, "prefix", json_string(value));
 		return 0;
 	case 't':
-		json_object_set_new(p->filter, "tag", json_string(value));
+		if (json_object_get(p->filter, "tag"))
+			return cm_cli_usage(verb, "the tag is given twice");
+		set_member(p, "tag", json_string(value));
 		return 0;
 	case 'W':
-		json_object_set_new(p->filter, "writer", json_string(value));
+		set_member(p, "writer", json_string(value));
 		return 0;
 	case 'o':
 		return read_duration(p, verb, "older_than", value);
@@ -103,33 +116,35 @@ static int read_arguments(struct purge *p, struct cm_cli *cli,
 	    strcmp(cli->config.origins[CM_SET_SCOPE], "flag --scope") == 0 &&
 	    !json_object_get(p->filter, "repository") &&
 	    !json_object_get(p->filter, "prefix")) {
-		json_object_set_new(
-			p->filter, "prefix",
-			json_string(cli->config.values[CM_SET_SCOPE]));
+		set_member(p, "prefix",
+			   json_string(cli->config.values[CM_SET_SCOPE]));
 		p->any = true;
 	}
 	if (r == 0 && !p->any)
 		return cm_cli_usage(verb, "say what to remove, or --all");
+	if (r == 0 && p->failed)
+		return cm_cli_usage(verb, "what to remove is no UTF-8 text");
 	return r;
 }
 
 static int ask_server(struct cm_cli *cli, struct purge *p, bool dry_run,
 		      json_t **ret, struct cm_error *err)
 {
-	json_object_set_new(p->filter, "dry_run", json_boolean(dry_run));
+	set_member(p, "dry_run", json_boolean(dry_run));
 	return cm_cli_api(cli, "POST", CM_API_PURGE, p->filter, ret, err);
 }
 
 static void describe(const json_t *o, char *out, size_t size)
 {
-	char bytes[CM_SIZE_TEXT_SIZE];
+	char bytes[CM_SIZE_TEXT_SIZE], tags[CM_COUNT_TEXT_SIZE];
+	char manifests[CM_COUNT_TEXT_SIZE], blobs[CM_COUNT_TEXT_SIZE];
 
-	snprintf(out, size,
-		 "%" PRId64 " tags, %" PRId64 " manifests, %" PRId64
-		 " blobs, %s on disk",
-		 cm_json_number(o, "tags"), cm_json_number(o, "manifests"),
-		 cm_json_number(o, "blobs"),
-		 cm_size_format(cm_json_number(o, "bytes"), bytes));
+	snprintf(
+		out, size, "%s, %s, %s, %s on disk",
+		cm_count(cm_json_number(o, "tags"), "tag", tags),
+		cm_count(cm_json_number(o, "manifests"), "manifest", manifests),
+		cm_count(cm_json_number(o, "blobs"), "blob", blobs),
+		cm_size_format(cm_json_number(o, "bytes"), bytes));
 }
 
 /* Yes or no from the terminal; no without one. */
@@ -165,7 +180,8 @@ static int purge(struct cm_cli *cli, struct purge *p)
 		return cm_cli_fail(cli, &err);
 	if (p->dry_run)
 		return report(cli, preview, "would remove");
-	if (cm_json_number(preview, "tags") == 0)
+	if (cm_json_number(preview, "tags") == 0 &&
+	    cm_json_number(preview, "manifests") == 0)
 		return report(cli, preview, "removed");
 	describe(preview, text, sizeof(text));
 	if (!p->yes && !isatty(STDIN_FILENO)) {

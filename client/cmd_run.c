@@ -16,7 +16,7 @@
 #define ASK_AGAIN_MS (60 * 1000)
 
 struct run {
-	struct cm_mount *mounts;
+	struct cm_run_mount *mounts;
 	size_t mounts_len;
 	bool save_on_failure;
 	bool no_save;
@@ -33,7 +33,7 @@ static int add_mount(struct run *run, const struct cm_verb *verb,
 {
 	struct cm_error err = {0};
 	char tag[CM_TAG_MAX + 1];
-	struct cm_mount *m;
+	struct cm_run_mount *m;
 
 	if (run->mounts_len == CM_MOUNTS_MAX)
 		return cm_cli_usage(verb, "more than %d mounts", CM_MOUNTS_MAX);
@@ -41,11 +41,15 @@ static int add_mount(struct run *run, const struct cm_verb *verb,
 	m = &run->mounts[run->mounts_len++];
 	if (cm_mount_option_parse(text, tag, &m->option, &err) < 0)
 		return cm_cli_usage(verb, "%s", err.text);
-	for (size_t i = 0; i + 1 < run->mounts_len; i++)
+	for (size_t i = 0; i + 1 < run->mounts_len; i++) {
 		if (strcmp(run->mounts[i].option.name, m->option.name) == 0 &&
 		    strcmp(run->mounts[i].option.tag, m->option.tag) == 0)
 			return cm_cli_usage(verb, "mount %s is given twice",
 					    m->option.id);
+		if (strcmp(run->mounts[i].option.path, m->option.path) == 0)
+			return cm_cli_usage(verb, "two mounts at %.200s",
+					    m->option.path);
+	}
 	return 0;
 }
 
@@ -124,7 +128,7 @@ static json_t *summary_json(struct cm_cli *cli, const struct run *run,
 	struct cm_remote_traffic traffic = {0};
 	json_int_t files = 0, bytes = 0;
 	json_t *mounts = json_array();
-	const struct cm_mount *m;
+	const struct cm_run_mount *m;
 
 	if (cli->remote)
 		cm_remote_traffic(cli->remote, &traffic);
@@ -198,7 +202,7 @@ static int execute(struct cm_cli *cli, struct run *run)
 int cm_cmd_run(struct cm_cli *cli, int argc, char **argv)
 {
 	const struct cm_verb *verb = cm_verb_find("run");
-	cm_autofree struct cm_mount *mounts =
+	cm_autofree struct cm_run_mount *mounts =
 		calloc(CM_MOUNTS_MAX, sizeof(*mounts));
 	struct run run = {.mounts = mounts, .began_ms = cm_monotonic_ms()};
 	int at = 0, r;
@@ -214,7 +218,7 @@ int cm_cmd_run(struct cm_cli *cli, int argc, char **argv)
 		return cm_cli_usage(verb, "there is no command to run");
 	if (run.mounts_len == 0)
 		return cm_cli_usage(verb, "no mount is given: -m ID=PATH");
-	r = cm_cli_finish(cli);
+	r = cm_cli_finish_build(cli);
 	if (r != 0)
 		return r;
 	run.command = argv + at;

@@ -40,17 +40,6 @@ static void summarize(const struct cm_tree *t, struct summary *ret)
 		ret->chunk_bytes += t->chunks[i].size;
 }
 
-/* A path as text: control bytes and what is not UTF-8 shown as \xHH. */
-static void print_path(const char *path)
-{
-	for (const unsigned char *p = (const unsigned char *)path; *p; p++) {
-		if (*p < 0x20 || *p == 0x7f || *p == '\\')
-			printf("\\x%02x", *p);
-		else
-			putchar(*p);
-	}
-}
-
 static void print_files(const struct cm_tree *t)
 {
 	char time[CM_TIME_TEXT_SIZE];
@@ -61,10 +50,10 @@ static void print_files(const struct cm_tree *t)
 		printf("%-7s %04o %5" PRIu32 ":%-5" PRIu32 " %12" PRId64 " %s ",
 		       type_names[e->type], e->mode, e->uid, e->gid, e->size,
 		       cm_time_format(e->mtime_ns / 1000000, time));
-		print_path(e->path);
+		cm_print_escaped(stdout, e->path);
 		if (e->extra && e->extra->target) {
 			fputs(" -> ", stdout);
-			print_path(e->extra->target);
+			cm_print_escaped(stdout, e->extra->target);
 		}
 		putchar('\n');
 	}
@@ -76,19 +65,20 @@ static void print_summary(const struct cm_reference *ref,
 {
 	char digest[CM_DIGEST_TEXT_SIZE], size[CM_SIZE_TEXT_SIZE];
 	char chunk_size[CM_SIZE_TEXT_SIZE], largest[CM_SIZE_TEXT_SIZE];
+	char files[CM_COUNT_TEXT_SIZE], dirs[CM_COUNT_TEXT_SIZE];
 
 	printf("reference  %s%s%s\n", ref->repo,
 	       strchr(ref->reference, ':') ? "@" : ":", ref->reference);
 	printf("manifest   %s\n", cm_digest_format(d, digest));
-	printf("content    %s in %" PRId64 " files, %" PRId64
-	       " folders, %" PRId64 " links and others\n",
-	       cm_size_format(s->totals.bytes, size), s->totals.files, s->dirs,
-	       s->totals.others);
+	printf("content    %s in %s, %s, %" PRId64 " links and others\n",
+	       cm_size_format(s->totals.bytes, size),
+	       cm_count(s->totals.files, "file", files),
+	       cm_count(s->dirs, "folder", dirs), s->totals.others);
 	printf("chunks     %zu, %s\n", chunks,
 	       cm_size_format(s->chunk_bytes, chunk_size));
 	if (s->largest > 0) {
 		printf("largest    %s, ", cm_size_format(s->largest, largest));
-		print_path(s->largest_path);
+		cm_print_escaped(stdout, s->largest_path);
 		putchar('\n');
 	}
 }

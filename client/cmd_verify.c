@@ -19,7 +19,7 @@
 
 struct verify {
 	struct cm_cli *cli;
-	int64_t checked, bad;
+	int64_t checked, bad, skipped;
 	json_t *damaged;
 };
 
@@ -69,6 +69,8 @@ static int verify_at_server(struct verify *v, const char *repo,
 			json_pack("{s:s, s:I}", "repository", repo, "offset",
 				  (json_int_t)offset);
 
+		if (!body)
+			return cm_error_nomem(err);
 		if (strchr(reference, ':'))
 			json_object_set_new(body, "digests",
 					    json_pack("[s]", reference));
@@ -95,8 +97,10 @@ static int fetch_one(struct verify *v, struct cm_connection *c,
 	struct cm_error why = {0};
 	int r;
 
-	if (d->size > FETCH_MAX)
+	if (d->size > FETCH_MAX) {
+		v->skipped++;
 		return 0;
+	}
 	buf = malloc((size_t)d->size + 1);
 	if (!buf)
 		return cm_error_nomem(err);
@@ -150,16 +154,21 @@ static int verify_tag(void *arg, const json_t *tag, struct cm_error *err)
 static int report(struct verify *v)
 {
 	cm_autojson json_t *o = NULL;
+	char blobs[CM_COUNT_TEXT_SIZE];
 
 	if (v->cli->json) {
-		o = json_pack("{s:i, s:I, s:I, s:O}", "version", 1, "checked",
-			      (json_int_t)v->checked, "bad", (json_int_t)v->bad,
-			      "damaged", v->damaged);
+		o = json_pack("{s:i, s:I, s:I, s:I, s:O}", "version", 1,
+			      "checked", (json_int_t)v->checked, "bad",
+			      (json_int_t)v->bad, "skipped",
+			      (json_int_t)v->skipped, "damaged", v->damaged);
 		if (cm_print_json(o) < 0)
 			return CM_EXIT_FAILED;
 	} else {
-		printf("%" PRId64 " checked, %" PRId64 " bad\n", v->checked,
-		       v->bad);
+		printf("%s checked, %" PRId64 " bad\n",
+		       cm_count(v->checked, "blob", blobs), v->bad);
+		if (v->skipped > 0)
+			printf("%" PRId64 " not checked: too large to fetch\n",
+			       v->skipped);
 	}
 	return v->bad > 0 ? CM_EXIT_DAMAGED : CM_EXIT_OK;
 }

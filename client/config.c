@@ -72,6 +72,7 @@ struct ini_state {
 	const char *origin;
 	struct cm_error *err;
 	int result;
+	bool seen[CM_SETTINGS_LEN];
 };
 
 static int ini_value(void *arg, const char *section, const char *name,
@@ -84,8 +85,15 @@ static int ini_value(void *arg, const char *section, const char *name,
 	for (size_t i = 0; i < CM_SETTINGS_LEN; i++) {
 		if (section[0] || strcmp(cm_settings[i].name, name) != 0)
 			continue;
-		s->result = cm_config_set(s->config, (enum cm_setting)i, value,
-					  s->origin, s->err);
+		if (s->seen[i])
+			s->result = cm_error_set(s->err, CM_ERR_INVALID,
+						 "%s: %s is set twice, or "
+						 "goes on in the next line",
+						 s->origin, name);
+		else
+			s->result = cm_config_set(s->config, (enum cm_setting)i,
+						  value, s->origin, s->err);
+		s->seen[i] = true;
 		return 1;
 	}
 	s->result = cm_error_set(s->err, CM_ERR_INVALID,
@@ -132,7 +140,10 @@ static int read_file(const char *path, size_t max, char **ret,
 	}
 	if (len == max)
 		return cm_error_set(err, CM_ERR_SIZE,
-				    "%s has more than %zu bytes", path, max);
+				    "%s has %zu bytes or more", path, max);
+	if (memchr(text, '\0', len))
+		return cm_error_set(err, CM_ERR_INVALID, "%s holds a NUL byte",
+				    path);
 	text[len] = '\0';
 	*ret = cm_take_ptr(text);
 	return 0;
@@ -142,10 +153,15 @@ static int read_config_file(struct cm_config *c, const char *path, bool needed,
 			    struct cm_error *err)
 {
 	cm_autofree char *text = NULL;
-	int r = read_file(path, FILE_MAX, &text, err);
+	struct cm_error why = {0};
+	int r = read_file(path, FILE_MAX, &text, &why);
 
-	if (r == CM_ERR_NOT_FOUND && !needed)
+	/* $HOME may be another user's, or no folder at all. */
+	if (!needed && (why.os_errno == ENOENT || why.os_errno == EACCES ||
+			why.os_errno == ENOTDIR))
 		return 0;
+	if (r < 0 && err)
+		*err = why;
 	return r < 0 ? r : cm_config_read(c, text, path, err);
 }
 
@@ -303,24 +319,6 @@ static int split_fallbacks(struct cm_config *c, struct cm_error *err)
 	return r;
 }
 
-static int read_token(struct cm_config *c, struct cm_error *err)
-{
-	const char *path = c->values[CM_SET_TOKEN_FILE];
-	int r;
-
-	if (!path)
-		return 0;
-	r = read_file(path, TOKEN_MAX, &c->token, err);
-	if (r < 0)
-		return wrong(c, CM_SET_TOKEN_FILE, err);
-	c->token[strcspn(c->token, "\r\n")] = '\0';
-	if (c->token[0])
-		return 0;
-	cm_error_set(err, CM_ERR_INVALID, "%s holds no token in its first line",
-		     path);
-	return wrong(c, CM_SET_TOKEN_FILE, err);
-}
-
 int cm_config_finish(struct cm_config *c, struct cm_error *err)
 {
 	int r = read_environment(c, err);
@@ -342,9 +340,28 @@ int cm_config_finish(struct cm_config *c, struct cm_error *err)
 		r = check_scope(c, CM_SET_SCOPE, c->values[CM_SET_SCOPE], err);
 	if (r == 0)
 		r = split_fallbacks(c, err);
-	if (r == 0)
-		r = read_token(c, err);
 	return r;
+}
+
+int cm_config_token(struct cm_config *c, struct cm_error *err)
+{
+	const char *path = c->values[CM_SET_TOKEN_FILE];
+	cm_autofree char *text = NULL;
+	int r;
+
+	if (!path || c->token)
+		return 0;
+	r = read_file(path, TOKEN_MAX, &text, err);
+	if (r < 0)
+		return wrong(c, CM_SET_TOKEN_FILE, err);
+	text[strcspn(text, "\r\n")] = '\0';
+	if (text[0]) {
+		c->token = cm_take_ptr(text);
+		return 0;
+	}
+	cm_error_set(err, CM_ERR_INVALID, "%s holds no token in its first line",
+		     path);
+	return wrong(c, CM_SET_TOKEN_FILE, err);
 }
 
 void cm_config_release(struct cm_config *c)

@@ -44,9 +44,10 @@ struct cm_config {
 	int64_t connect_ms, stall_ms;
 	unsigned jobs; /* 0: chosen */
 	bool strict;
-	char *token; /* what the token file holds, or NULL */
 	char *fallback_scopes[CM_FALLBACKS_MAX];
 	size_t fallbacks_len;
+
+	char *token; /* by cm_config_token(): NULL if there is none */
 };
 
 /* Sets one value; later calls do not replace it. Copies both texts. */
@@ -56,9 +57,15 @@ int cm_config_set(struct cm_config *c, enum cm_setting which, const char *value,
 /*
  * Fills what flags left open from environment, files and built-in values, and
  * checks all. CM_ERR_INVALID with a message that names the setting, where it
- * stands and the fix.
+ * stands and the fix. Once only.
  */
 int cm_config_finish(struct cm_config *c, struct cm_error *err);
+
+/*
+ * Reads the token file that the settings name, if they do. Fails if it can't
+ * be read or is empty, with a message that names it.
+ */
+int cm_config_token(struct cm_config *c, struct cm_error *err);
 
 /*
  * Reads the settings of an INI text; `origin` is the file's name. Exposed for

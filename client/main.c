@@ -1,8 +1,8 @@
 /* main.c - cachectl: options, then the verb. */
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "child.h"
 #include "cli.h"
 #include "output.h"
 
@@ -25,7 +25,6 @@ static int dispatch(struct cm_cli *cli, int argc, char **argv)
 	if (!verb)
 		return cm_cli_usage(NULL, "there is no verb \"%.40s\"",
 				    argv[at]);
-	cm_bars_enable(!cli->quiet && !cli->no_color && !getenv("NO_COLOR"));
 	return verb->run(cli, argc - at - 1, argv + at + 1);
 }
 
@@ -40,6 +39,7 @@ int main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		return cm_cmd_version(&cli, 0, NULL);
 	r = dispatch(&cli, argc, argv);
+	cm_signals_detach();
 	cm_remote_free(cli.remote);
 	cm_config_release(&cli.config);
 	return r;

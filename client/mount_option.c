@@ -73,14 +73,32 @@ static int parse_one(char *text, struct cm_mount_option *ret,
 			    text);
 }
 
-/* Where the path ends: at the first option, or at the end. */
+/*
+ * Where the path ends: at the first ",word=", known or not, so that a slip of
+ * the pen is told of and not taken for a part of the path; or NULL.
+ */
 static char *options_start(char *path)
 {
-	char *merge = strstr(path, ",merge="), *tag = strstr(path, ",tag=");
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz-_";
+	size_t len;
 
-	if (merge && tag)
-		return merge < tag ? merge : tag;
-	return merge ? merge : tag;
+	for (char *p = strchr(path, ','); p; p = strchr(p + 1, ',')) {
+		len = strspn(p + 1, letters);
+		if (len > 0 && p[1 + len] == '=')
+			return p;
+	}
+	return NULL;
+}
+
+/* A shell expands "~" only where a word begins, so not behind "ID=". */
+static int refuse_tilde(const char *path, struct cm_error *err)
+{
+	if (path[0] != '~' || (path[1] && path[1] != '/'))
+		return 0;
+	return cm_error_set(err, CM_ERR_INVALID,
+			    "the shell has not expanded \"%.60s\"; write "
+			    "$HOME%.60s",
+			    path, path + 1);
 }
 
 int cm_mount_option_parse(const char *text, const char *default_tag,
@@ -102,8 +120,8 @@ int cm_mount_option_parse(const char *text, const char *default_tag,
 	if (options)
 		*options++ = '\0';
 	r = cm_mount_option_make(own, path, default_tag, ret, err);
-	if (r == 0 && options && !options[0])
-		r = parse_one(options, ret, err);
+	if (r == 0)
+		r = refuse_tilde(ret->path, err);
 	for (char *o = options ? strtok_r(options, ",", &save) : NULL;
 	     o && r == 0; o = strtok_r(NULL, ",", &save))
 		r = parse_one(o, ret, err);

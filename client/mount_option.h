@@ -19,8 +19,9 @@ struct cm_mount_option {
 
 /*
  * Reads the option. The id ends at the first "=", so an id may hold commas and
- * slashes; options begin at the first ",merge=" or ",tag=". `default_tag` is
- * used where none is given. CM_ERR_INVALID with a message that shows the form.
+ * slashes; options begin at the first ",word=", where the word is of a-z - _.
+ * `default_tag` is used where none is given. A path that starts with an
+ * unexpanded "~" is refused. CM_ERR_INVALID with a message that shows the form.
  */
 int cm_mount_option_parse(const char *text, const char *default_tag,
 			  struct cm_mount_option *ret, struct cm_error *err);

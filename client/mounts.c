@@ -15,7 +15,7 @@
 /* One mount in the hands of a thread. */
 struct task {
 	struct cm_cli *cli;
-	struct cm_mount *mount;
+	struct cm_run_mount *mount;
 	unsigned jobs;
 	bool save;
 	bool allow_setuid;
@@ -145,15 +145,11 @@ static void run_all(struct task *tasks, size_t n)
 
 /* ---- telling ------------------------------------------------------------- */
 
-static const char *files_word(int64_t n)
-{
-	return n == 1 ? "file" : "files";
-}
-
-static void tell_restored(const struct cm_mount *m, const char *scope)
+static void tell_restored(const struct cm_run_mount *m, const char *scope)
 {
 	const struct cm_snapshot_result *s = &m->restored;
 	char size[CM_SIZE_TEXT_SIZE], time[CM_DURATION_TEXT_SIZE];
+	char files[CM_COUNT_TEXT_SIZE];
 	const char *id = m->option.id;
 
 	cm_duration_format(s->ms, time);
@@ -163,20 +159,20 @@ static void tell_restored(const struct cm_mount *m, const char *scope)
 		cm_say("%s: nothing saved yet as %s/%s:%s", id, scope,
 		       m->option.name, m->option.tag);
 	else if (s->unchanged)
-		cm_say("%s: already as %s:%s, %" PRId64 " %s (%s)", id, s->repo,
-		       m->option.tag, s->files, files_word(s->files), time);
+		cm_say("%s: already as %s:%s, %s (%s)", id, s->repo,
+		       m->option.tag, cm_count(s->files, "file", files), time);
 	else
-		cm_say("%s: restored %" PRId64 " %s, %s, in %s from %s:%s", id,
-		       s->files_written, files_word(s->files_written),
+		cm_say("%s: restored %s, %s, in %s from %s:%s", id,
+		       cm_count(s->files_written, "file", files),
 		       cm_size_format(s->bytes_written, size), time, s->repo,
 		       m->option.tag);
 }
 
-static void tell_saved(const struct cm_mount *m)
+static void tell_saved(const struct cm_run_mount *m)
 {
 	const struct cm_snapshot_result *s = &m->saved;
 	char sent[CM_SIZE_TEXT_SIZE], size[CM_SIZE_TEXT_SIZE];
-	char time[CM_DURATION_TEXT_SIZE];
+	char time[CM_DURATION_TEXT_SIZE], files[CM_COUNT_TEXT_SIZE];
 
 	cm_duration_format(s->ms, time);
 	if (s->skipped)
@@ -185,8 +181,8 @@ static void tell_saved(const struct cm_mount *m)
 		cm_say("%s: unchanged, nothing to save (%s)", m->option.id,
 		       time);
 	else
-		cm_say("%s: saved %" PRId64 " %s, %s, sending %s in %s%s",
-		       m->option.id, s->files, files_word(s->files),
+		cm_say("%s: saved %s, %s, sending %s in %s%s", m->option.id,
+		       cm_count(s->files, "file", files),
 		       cm_size_format(s->bytes, size),
 		       cm_size_format(s->sent, sent), time,
 		       s->merges > 0 ? ", merged with another builder's" : "");
@@ -196,20 +192,23 @@ static void tell_saved(const struct cm_mount *m)
  * One line for all mounts if the cache is gone, since the reason is the same;
  * else one for each.
  */
-static void tell_failures(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
-			  bool save)
+static void tell_failures(struct cm_cli *cli, struct cm_run_mount *mounts,
+			  size_t n, bool save)
 {
 	const struct cm_error *e;
 	bool told = false;
 
 	for (size_t i = 0; i < n; i++) {
 		e = save ? &mounts[i].save_error : &mounts[i].restore_error;
-		if (e->status == CM_OK)
+		/* Who sent the signal knows. */
+		if (e->status == CM_OK || e->status == CM_ERR_CANCELLED)
 			continue;
 		if (e->status == CM_ERR_UNAVAILABLE) {
 			if (!told)
-				cm_say("cache unavailable, going on without: "
-				       "%s",
+				cm_say("cache unavailable%s: %s",
+				       cli->config.strict
+					       ? ""
+					       : ", going on without",
 				       e->text);
 			told = true;
 			continue;
@@ -223,7 +222,7 @@ static void tell_failures(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
 /* ---- both ways ------------------------------------------------------------
  */
 
-static void work(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
+static void work(struct cm_cli *cli, struct cm_run_mount *mounts, size_t n,
 		 const struct task *form)
 {
 	struct task tasks[CM_MOUNTS_MAX];
@@ -247,8 +246,8 @@ static void work(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
 	tell_failures(cli, mounts, n, form->save);
 }
 
-void cm_mounts_restore(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
-		       bool allow_setuid)
+void cm_mounts_restore(struct cm_cli *cli, struct cm_run_mount *mounts,
+		       size_t n, bool allow_setuid)
 {
 	work(cli, mounts, n, &(struct task){.allow_setuid = allow_setuid});
 	for (size_t i = 0; i < n && !cli->quiet; i++)
@@ -257,7 +256,7 @@ void cm_mounts_restore(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
 				      cli->config.values[CM_SET_SCOPE]);
 }
 
-void cm_mounts_save(struct cm_cli *cli, struct cm_mount *mounts, size_t n,
+void cm_mounts_save(struct cm_cli *cli, struct cm_run_mount *mounts, size_t n,
 		    bool allow_empty)
 {
 	work(cli, mounts, n,
@@ -277,8 +276,9 @@ static json_t *result_json(const struct cm_snapshot_result *s,
 	json_t *o;
 
 	if (e->status != CM_OK)
-		return json_pack("{s:s, s:s}", "error",
-				 cm_status_name(e->status), "message", e->text);
+		return json_pack("{s:s, s:o}", "error",
+				 cm_status_name(e->status), "message",
+				 cm_json_of_text(e->text));
 	o = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "unchanged",
 		      s->unchanged, "files", (json_int_t)s->files, "bytes",
 		      (json_int_t)s->bytes, "sent_bytes", (json_int_t)s->sent,
@@ -310,10 +310,11 @@ static json_t *result_json(const struct cm_snapshot_result *s,
 	return o;
 }
 
-json_t *cm_mount_json(const struct cm_mount *m, bool restored, bool saved)
+json_t *cm_mount_json(const struct cm_run_mount *m, bool restored, bool saved)
 {
-	json_t *o = json_pack("{s:s, s:s, s:s}", "id", m->option.id, "path",
-			      m->option.path, "tag", m->option.tag);
+	json_t *o = json_pack(
+		"{s:o, s:o, s:s}", "id", cm_json_of_text(m->option.id), "path",
+		cm_json_of_text(m->option.path), "tag", m->option.tag);
 
 	if (o && restored)
 		json_object_set_new(

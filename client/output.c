@@ -36,17 +36,73 @@ static void wipe(void)
 	bar.drawn = false;
 }
 
+/* The bytes of the UTF-8 character at `s` that may be shown, or 0. */
+static size_t shown_len(const unsigned char *s)
+{
+	size_t len = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+	uint32_t c = len == 1 ? s[0] : s[0] & (0xffu >> (len + 1));
+	static const uint32_t least[] = {0, 0x20, 0xa0, 0x800, 0x10000};
+
+	if (s[0] == 0x7f || (s[0] >= 0x80 && s[0] < 0xc2) || s[0] > 0xf4)
+		return 0;
+	for (size_t i = 1; i < len; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (s[i] & 0x3f);
+	}
+	return c < least[len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000)
+		       ? 0
+		       : len;
+}
+
+void cm_print_escaped(FILE *f, const char *text)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	size_t len;
+
+	for (; *p; p += len ? len : 1) {
+		len = *p == '\\' ? 0 : shown_len(p);
+		if (len > 0)
+			fwrite(p, 1, len, f);
+		else
+			fprintf(f, *p == '\\' ? "\\\\" : "\\x%02x", *p);
+	}
+}
+
+const char *cm_count(int64_t n, const char *one,
+		     char out[static CM_COUNT_TEXT_SIZE])
+{
+	snprintf(out, CM_COUNT_TEXT_SIZE, "%" PRId64 " %.20s%s", n, one,
+		 n == 1 ? "" : "s");
+	return out;
+}
+
+/* A "?" for each byte that could move a terminal's cursor. */
+static void tame(char *text)
+{
+	for (unsigned char *p = (unsigned char *)text; *p;) {
+		size_t len = shown_len(p);
+
+		if (len == 0)
+			*p = '?';
+		p += len ? len : 1;
+	}
+}
+
 void cm_say(const char *fmt, ...)
 {
+	cm_autofree char *text = NULL;
 	va_list ap;
 
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	va_end(ap);
+	if (text)
+		tame(text);
 	pthread_mutex_lock(&bar.lock);
 	wipe();
-	fputs("cachectl: ", stderr);
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fputc('\n', stderr);
+	fprintf(stderr, "cachectl: %s\n", text ? text : "out of memory");
 	pthread_mutex_unlock(&bar.lock);
 }
 
@@ -61,7 +117,7 @@ void cm_bars_enable(bool wanted)
 static void draw(const struct cm_progress *p)
 {
 	char done[CM_SIZE_TEXT_SIZE], total[CM_SIZE_TEXT_SIZE];
-	char filled[BAR_WIDTH + 1];
+	char filled[BAR_WIDTH + 1], files[CM_COUNT_TEXT_SIZE];
 	int64_t n = 0;
 
 	if (p->bytes_total > 0)
@@ -75,8 +131,8 @@ static void draw(const struct cm_progress *p)
 		fprintf(stderr, "\r\033[K%s [%s] %s of %s", p->what, filled,
 			done, cm_size_format(p->bytes_total, total));
 	else
-		fprintf(stderr, "\r\033[K%s %s, %" PRId64 " files", p->what,
-			done, p->files_done);
+		fprintf(stderr, "\r\033[K%s %s, %s", p->what, done,
+			cm_count(p->files_done, "file", files));
 	fflush(stderr);
 	bar.drawn = true;
 }
@@ -147,11 +203,9 @@ static void add_cell(struct cm_table *t, const char *text)
 		t->failed = true;
 		return;
 	}
-	for (unsigned char *p = (unsigned char *)cell; *p; p++) {
-		if (*p < 0x20 || *p == 0x7f)
-			*p = '?';
+	tame(cell);
+	for (unsigned char *p = (unsigned char *)cell; *p; p++)
 		width += (*p & 0xc0) != 0x80; /* characters, not bytes */
-	}
 	t->cells[t->len++] = cell;
 	if (width > t->widths[column])
 		t->widths[column] = width;

@@ -8,6 +8,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 
 #include <cachemount/error.h>
 
@@ -15,6 +17,14 @@
 
 /* A line on stderr, "cachectl: …". Wipes a bar first. Any thread. */
 void cm_say(const char *fmt, ...) CM_PRINTF(1, 2);
+
+/* "1 file", "2 files": for cm_say() and printf(). Returns `out`. */
+#define CM_COUNT_TEXT_SIZE 48
+const char *cm_count(int64_t n, const char *one,
+		     char out[static CM_COUNT_TEXT_SIZE]);
+
+/* Text as a person may see it: controls and what is not UTF-8 as \xHH. */
+void cm_print_escaped(FILE *f, const char *text);
 
 /* Bars are drawn from now on, if stderr is a terminal that can. */
 void cm_bars_enable(bool wanted);

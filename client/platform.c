@@ -118,7 +118,9 @@ static bool musl_version(const char *bytes, size_t len, char out[VERSION_SIZE])
 static bool read_version(int dir_fd, const char *name, version_fn fn,
 			 char out[VERSION_SIZE])
 {
-	cm_autofd int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+	/* Not waiting for the other end, should it be a FIFO. */
+	cm_autofd int fd =
+		openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
 	void *bytes;
 	bool found;

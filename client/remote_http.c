@@ -289,8 +289,7 @@ static enum outcome failure(struct attempt *a, CURLcode code,
 	cm_error_set(err, CM_ERR_UNAVAILABLE, "%s: %s", r->base, text);
 	/* A scheme that this libcurl was built without is a malformed URL. */
 	if (code == CURLE_TOO_MANY_REDIRECTS ||
-	    code == CURLE_UNSUPPORTED_PROTOCOL ||
-	    code == CURLE_URL_MALFORMAT) {
+	    code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT) {
 		err->status = CM_ERR_PROTOCOL;
 		return OUT_FAILED;
 	}

@@ -32,6 +32,15 @@ static bool has_part(CURLU *u, CURLUPart part)
 	return curl_url_get(u, part, &text, 0) == CURLUE_OK && *text;
 }
 
+/* An empty one counts: it would be in the address again. */
+static bool has_user(CURLU *u)
+{
+	cm_auto(curltext) char *user = NULL, *password = NULL;
+
+	return curl_url_get(u, CURLUPART_USER, &user, 0) == CURLUE_OK ||
+	       curl_url_get(u, CURLUPART_PASSWORD, &password, 0) == CURLUE_OK;
+}
+
 static bool has_path(CURLU *u)
 {
 	cm_auto(curltext) char *path = NULL;
@@ -49,7 +58,7 @@ static bool scheme_known(const char *url)
 /* What must not be in a registry's address, and how to say it instead. */
 static const char *base_wrong(CURLU *u)
 {
-	if (has_part(u, CURLUPART_USER) || has_part(u, CURLUPART_PASSWORD))
+	if (has_user(u))
 		return "no user or password here; put the secret into a file "
 		       "and name it with --token-file";
 	if (has_path(u))
@@ -147,7 +156,7 @@ int cm_url_resolve(const char *base, const char *location,
 	if (strlen(location) > LOCATION_MAX ||
 	    location_set(to, location, d) != CURLUE_OK ||
 	    curl_url_get(to, CURLUPART_URL, &url, 0) != CURLUE_OK ||
-	    !scheme_known(url) || has_part(to, CURLUPART_USER))
+	    !scheme_known(url) || has_user(to))
 		return location_wrong(err, location);
 	*ret_foreign = !same_origin(from, to);
 	if (*ret_foreign && strncmp(base, "https:", 6) == 0 &&

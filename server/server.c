@@ -7,6 +7,7 @@
  * opening: workers first, since the engine must have no suspended connection
  * when it stops, the store last.
  */
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,6 +35,13 @@
 #define GRACE_MS	1000 /* new requests are served as usual for so long */
 #define DRAIN_STEP_MS	50
 #define WORKERS_WAIT_MS 5000
+
+/*
+ * Blocks of this size and above go back to the system when they are freed.
+ * Otherwise the C library learns to keep larger ones, and a burst of transfers
+ * stays resident for good.
+ */
+#define MMAP_THRESHOLD (256 * 1024)
 
 struct cm_server {
 	const struct cm_config *config;
@@ -271,6 +279,7 @@ enum cm_exit cm_server_run(const struct cm_config *config, struct cm_error *err)
 	enum cm_exit code;
 	sigset_t signals;
 
+	mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
 	take_signals(&signals);
 	code = decide_anonymous(&s, err);
 	if (code == CM_EXIT_OK &&

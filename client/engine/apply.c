@@ -277,7 +277,7 @@ static int look_at_links(struct apply *a, struct cm_error *err)
 
 	for (size_t i = 0; r == 0 && i < a->plan->rows->len; i++)
 		if (a->plan->rows->rows[i].pick == CM_PICK_THEIRS &&
-		    has_names(a, i))
+		    !a->plan->steps[i].left && has_names(a, i))
 			r = look_at_link(a, i, err);
 	return r;
 }

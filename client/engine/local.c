@@ -186,7 +186,7 @@ static void on_disk(struct diff *d, uint32_t base, uint32_t scan)
 
 	if (s->unreadable) {
 		d->closed = s;
-		left_out(d, s, "its content cannot be read");
+		left_out(d, s, "another file system, or it may not be read");
 	}
 	if (base != CM_NO_INDEX &&
 	    cm_disk_id_equal(&d->base->disk[base], &s->id))

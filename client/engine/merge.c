@@ -39,6 +39,19 @@ static bool disk_has_theirs(const struct merge *m,
 	       same_entry(m->ours, o, m->theirs, row->theirs);
 }
 
+/*
+ * A file that the walk found changed, though its size and its time, to the
+ * nanosecond, are theirs: a restore that was killed has put it there, and
+ * nobody has worked on it since.
+ */
+static bool left_by_restore(const struct merge *m, const struct cm_entry *o,
+			    const struct cm_entry *t)
+{
+	return m->rule == CM_RULE_RESTORE && (o->flags & CM_ENTRY_UNREAD) &&
+	       o->type == CM_ENTRY_FILE && t->type == CM_ENTRY_FILE &&
+	       o->size == t->size && o->mtime_ns == t->mtime_ns;
+}
+
 static enum cm_pick decide_union(const struct merge *m,
 				 const struct cm_merge_row *row)
 {
@@ -58,6 +71,8 @@ static enum cm_pick decide_union(const struct merge *m,
 			       : CM_PICK_THEIRS;
 	if (!t)
 		return ours_changed ? CM_PICK_OURS : CM_PICK_NONE;
+	if (left_by_restore(m, o, t))
+		return CM_PICK_THEIRS;
 	if (!ours_changed && (theirs_changed || !(o->flags & CM_ENTRY_MOVED)))
 		return CM_PICK_THEIRS;
 	if (!theirs_changed)

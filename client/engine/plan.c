@@ -67,14 +67,43 @@ static enum cm_action action_for_theirs(const struct planner *p,
 	return CM_DO_WRITE;
 }
 
+static const struct cm_entry *any_of(const struct cm_merge_row *row)
+{
+	return row->theirs ? row->theirs : row->ours ? row->ours : row->base;
+}
+
 static void plan_row(const struct planner *p, const struct cm_merge_row *row,
 		     struct cm_step *step)
 {
-	step->disk = on_disk(p, row);
+	if (step->left)
+		return;
 	if (row->pick == CM_PICK_THEIRS)
 		step->action = (uint8_t)action_for_theirs(p, row, step->disk);
 	else if (row->pick == CM_PICK_NONE && step->disk)
 		step->action = CM_DO_REMOVE;
+}
+
+/*
+ * Finds what is on disk, and what must be left: a directory that could not be
+ * looked into may hold anything, also another mount.
+ */
+static void look(const struct planner *p)
+{
+	const struct cm_scan_entry *closed = NULL;
+
+	for (size_t i = 0; i < p->plan->rows->len; i++) {
+		const struct cm_merge_row *row = &p->plan->rows->rows[i];
+		const struct cm_entry *e = any_of(row);
+		struct cm_step *step = &p->plan->steps[i];
+
+		step->disk = on_disk(p, row);
+		if (step->disk && step->disk->unreadable)
+			closed = step->disk;
+		step->left =
+			closed && (closed == step->disk ||
+				   cm_path_below(closed->path, closed->path_len,
+						 e->path, e->path_len));
+	}
 }
 
 /* A directory where no directory is to be, or the other way round. */
@@ -132,7 +161,8 @@ static int plan_links(const struct planner *p, struct cm_error *err)
 	if (!carriers)
 		return cm_error_nomem(err);
 	for (size_t i = 0; i < rows->len; i++) {
-		group = rows->rows[i].pick == CM_PICK_THEIRS
+		group = rows->rows[i].pick == CM_PICK_THEIRS &&
+					!p->plan->steps[i].left
 				? rows->rows[i].theirs->hlink
 				: 0;
 		if (!group)
@@ -152,11 +182,6 @@ static bool is_dir_row(const struct cm_merge_row *row,
 {
 	return (step->disk && S_ISDIR(step->disk->mode)) ||
 	       (row->theirs && row->theirs->type == CM_ENTRY_DIR);
-}
-
-static const struct cm_entry *any_of(const struct cm_merge_row *row)
-{
-	return row->theirs ? row->theirs : row->ours ? row->ours : row->base;
 }
 
 /* Marks the directories in which something comes or goes. */
@@ -217,6 +242,7 @@ int cm_plan_make(const struct cm_merge_rows *rows, const struct cm_local *l,
 	plan->steps = calloc(rows->len + 1, sizeof(*plan->steps));
 	if (!plan->steps)
 		return cm_error_nomem(err);
+	look(&p);
 	for (size_t i = 0; i < rows->len; i++)
 		plan_row(&p, &rows->rows[i], &plan->steps[i]);
 	r = plan_links(&p, err);

@@ -33,6 +33,8 @@ struct cm_step {
 	uint8_t action;
 	bool early;   /* what is there is removed first: it is in the way */
 	bool touched; /* a directory whose content changes */
+	bool left;    /* in or below a directory whose content is not known,
+			 another file system perhaps: nothing is done */
 };
 
 struct cm_plan {

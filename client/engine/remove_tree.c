@@ -1,8 +1,9 @@
 /*
  * remove_tree.c - rm -r without recursion and without following links.
  *
- * The way back up is "..", taken only after a look that it is the directory
- * we came from, since somebody may have moved the one we are in.
+ * It stays on the file system it starts on: another mount below is not ours to
+ * empty. The way back up is "..", taken only after a look that it is the
+ * directory we came from, since somebody may have moved the one we are in.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -43,6 +44,10 @@ static int push(struct removal *r, int fd, const char *name)
 	}
 	if (fstat(fd, &st) < 0)
 		return -1;
+	if (r->len > 0 && st.st_dev != r->levels[0].dev) {
+		errno = EXDEV;
+		return -1;
+	}
 	r->levels[r->len].dev = st.st_dev;
 	r->levels[r->len].ino = st.st_ino;
 	snprintf(r->levels[r->len].name, sizeof(r->levels[r->len].name), "%s",

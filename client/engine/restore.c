@@ -159,11 +159,24 @@ static void take_known_ids(struct restore *s)
 		const struct cm_merge_row *row = &s->rows->rows[i];
 
 		if (row->pick == CM_PICK_THEIRS && s->plan->steps[i].disk &&
+		    !s->plan->steps[i].left &&
 		    s->plan->steps[i].action == CM_DO_NOTHING)
 			s->theirs
 				->disk[row->theirs - s->theirs->tree->entries] =
 				ours->disk[row->ours - ours->tree->entries];
 	}
+}
+
+static void warn_of_left(struct restore *s)
+{
+	char shown[CM_SHOWN_SIZE];
+
+	for (size_t i = 0; i < s->scan->len; i++)
+		if (s->scan->entries[i].unreadable)
+			cm_job_warn(s->job,
+				    "%s: another file system, or it may not be "
+				    "read; left as it is",
+				    cm_shown(s->scan->entries[i].path, shown));
 }
 
 /* ---- the memory -------------------------------------------------------- */
@@ -225,6 +238,7 @@ static int restore(struct restore *s, struct cm_error *err)
 	if (r < 0)
 		return r;
 	take_known_ids(s);
+	warn_of_left(s);
 	if (s->plan->work > 0) {
 		r = cm_plan_check_space(s->plan, s->mount, err);
 		if (r == 0)

@@ -85,7 +85,7 @@ void cm_root_remove_tmp(struct cm_root *m);
 /*
  * Removes whatever `name` in `dir` is, a directory with all its content.
  * Depth is bounded by the path's length, not by the stack. 0 or -1 with errno;
- * absence is success.
+ * absence is success. Content of another file system is left: EXDEV.
  */
 int cm_remove_tree(int dir, const char *name);
 

@@ -90,9 +90,20 @@ static bool is_unchanged(const struct save *s)
 	return s->base && s->local->changed == 0 && s->local->deleted == 0;
 }
 
+/* Is the base a snapshot that a restore would fall back to? */
+static bool base_is_fallback(const struct save *s)
+{
+	const char *const *repo = s->job->o->fallback_repos;
+
+	for (; repo && *repo; repo++)
+		if (strcmp(*repo, s->base->repo) == 0)
+			return strcmp(s->base->tag, s->job->o->tag) == 0;
+	return false;
+}
+
 /*
- * Is there nothing to publish? An unchanged copy of another repository's
- * snapshot needs none of its own; one that the tag has moved on from adds
+ * Is there nothing to publish? An unchanged copy of what is fallen back to
+ * needs no snapshot of its own; one that the tag has moved on from adds
  * nothing. But a tag that is gone is put back.
  */
 static int check_unchanged(struct save *s, struct cm_error *err)
@@ -100,7 +111,7 @@ static int check_unchanged(struct save *s, struct cm_error *err)
 	struct cm_remote_manifest m = {.bytes = NULL};
 	int r;
 
-	if (!is_unchanged(s))
+	if (!is_unchanged(s) || !(s->base_is_tag || base_is_fallback(s)))
 		return 0;
 	s->job->result->unchanged = true;
 	s->job->result->manifest = s->base->manifest;

@@ -8,12 +8,13 @@
  *		   connection used before
  *	body,      RATE_BYTES must move in each window of RATE_WINDOW_MS, both
  *	sending    directions together, as TCP counts them
- *	body	   also, the client must not have closed: when data and the end
- *		   come together libmicrohttpd 0.9.75 reads the data, and never
- *		   hears of the end; the upload would stay open for a window
  *	idle       libmicrohttpd's limit holds; the watch backs it up against
  *		   a request line sent byte by byte
- *	lingering  LINGERING_MS
+ *	lingering  LINGER_MS
+ *
+ * It also notices clients that have closed: when data and the end come together
+ * libmicrohttpd 0.9.75 reads the data and may never hear of the end, so that a
+ * cut upload would hold its session until it counts as slow.
  *
  * It closes by shutdown(): the network thread then sees the end and cleans up.
  */
@@ -40,8 +41,10 @@
  * the name. */
 #define STATE_CLOSE_WAIT 8
 
-/* Looks at which a body's sender must have been gone, to be sure. */
+/* Looks at which a sender must have been gone, to be sure; and how long after
+ * a change of phase it is looked for. */
 #define GONE_LOOKS 2
+#define GONE_MS	   3000
 
 struct cm_conn *cm_conn_of(struct MHD_Connection *connection)
 {
@@ -56,10 +59,10 @@ void cm_conn_enter(struct cm_conn *c, enum cm_conn_phase phase)
 	if (!c)
 		return;
 	/* A fresh connection's headers are due from its accept on. */
-	if (phase != CM_CONN_HEADERS || c->used)
+	if (phase != CM_CONN_HEADERS || atomic_load(&c->used))
 		atomic_store_explicit(&c->since_ms, cm_monotonic_ms(),
 				      memory_order_relaxed);
-	c->used = true;
+	atomic_store(&c->used, true);
 	atomic_store_explicit(&c->phase, (int)phase, memory_order_relaxed);
 }
 
@@ -151,12 +154,19 @@ static bool moved_bytes(int fd, uint64_t *ret)
 	return true;
 }
 
-/* Has the client closed, and all that it sent been read, for a while? */
-static bool sender_gone(struct cm_conn *c)
+/*
+ * Has the client closed, and all that it sent been read, at GONE_LOOKS looks
+ * in a row with nothing happening between? Looked for only while bytes may
+ * have come with the end; an end that comes alone is always heard of.
+ */
+static bool sender_gone(struct cm_conn *c, int64_t since)
 {
 	struct tcp_info info;
 	int unread;
 
+	if (c->gone_since_ms != since)
+		c->gone_looks = 0;
+	c->gone_since_ms = since;
 	if (tcp_info_of(c->fd, &info) && info.tcpi_state == STATE_CLOSE_WAIT &&
 	    ioctl(c->fd, FIONREAD, &unread) == 0 && unread == 0)
 		c->gone_looks++;
@@ -191,14 +201,18 @@ static const char *overdue(struct cm_conn *c, int64_t now)
 	switch ((enum cm_conn_phase)atomic_load_explicit(
 		&c->phase, memory_order_relaxed)) {
 	case CM_CONN_HEADERS:
+		if (now - since < GONE_MS && sender_gone(c, since))
+			return "request cut off";
 		return now - since > CM_HEADERS_MS ? "headers overdue" : NULL;
 	case CM_CONN_BODY:
-		if (sender_gone(c))
+		if (sender_gone(c, since))
 			return "request body cut off";
 		return too_slow(c, since, now) ? "request body too slow" : NULL;
 	case CM_CONN_SENDING:
 		return too_slow(c, since, now) ? "reply read too slowly" : NULL;
 	case CM_CONN_IDLE:
+		if (now - since < GONE_MS && sender_gone(c, since))
+			return "closed";
 		return now - since > CM_IDLE_S * 1000 + CM_HEADERS_MS
 			       ? "request line overdue"
 			       : NULL;
@@ -287,7 +301,8 @@ static bool at_rest(const struct cm_conn *c, int64_t now)
 		atomic_load_explicit(&c->since_ms, memory_order_relaxed);
 
 	return phase == CM_CONN_IDLE ||
-	       (phase == CM_CONN_HEADERS && !c->used && now - since > FRESH_MS);
+	       (phase == CM_CONN_HEADERS && !atomic_load(&c->used) &&
+		now - since > FRESH_MS);
 }
 
 void cm_conns_shut_idle(struct cm_conns *c)

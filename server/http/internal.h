@@ -30,18 +30,19 @@ enum cm_conn_phase {
 
 /*
  * One per connection, from accept to close, in a list under conns->lock. The
- * network thread writes phase and since_ms; the watch reads them, and owns
- * the window.
+ * network thread writes used, phase and since_ms; the watch reads them, and
+ * owns the rest.
  */
 struct cm_conn {
 	struct cm_conn *prev, *next;
-	int fd;	   /* open for as long as the conn is in the list */
-	bool used; /* has had a request */
+	int fd;		   /* open for as long as the conn is in the list */
+	_Atomic bool used; /* has had a request */
 	_Atomic int phase;
 	_Atomic int64_t since_ms;
 	int64_t window_ms;     /* start of the present window of the rate */
 	uint64_t window_bytes; /* moved when it started */
-	unsigned gone_looks;   /* in a row that found the sender gone */
+	unsigned gone_looks;   /* in a row that found the sender gone, */
+	int64_t gone_since_ms; /* while since_ms was this */
 	char remote[CM_REMOTE_SIZE];
 };
 

@@ -28,7 +28,7 @@
 
 /* Replies of blobs; see reply_blob.c. */
 #define CM_PREAD_MAX	   (32 * 1024)
-#define CM_DECODE_BLOCK	   (256 * 1024)
+#define CM_DECODE_BLOCK	   (128 * 1024)
 #define CM_CACHED_BODY_MAX (64 * 1024)
 #define CM_CACHE_BYTES	   (32 << 20)
 

@@ -29,7 +29,9 @@ versions_upgrade()
 group_versions()
 {
 	local data env=$FS/env disk bytes r
+	# shellcheck disable=SC2034  # read by tree_make
 	PIP_ARGUMENTS=(-r "$BENCH/requirements.txt")
+	# shellcheck disable=SC2034
 	[[ -z ${QUICK:-} ]] || PIP_ARGUMENTS=("SQLAlchemy==2.1.8")
 	tree_make "$env"
 	data=$(new_dir store)

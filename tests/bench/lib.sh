@@ -215,12 +215,14 @@ section()
 # <= LIMIT", or empty for a row without a target.
 row()
 {
-	local verdict=
+	local verdict="" line
 	if [[ -n $6 ]]; then
 		verdict=$(awk "BEGIN { print ($6) ? \"met\" : \"**missed**\" }")
 	fi
-	printf '| %s | %s | %s | %s | %s | %s |\n' \
-		"$1" "$2" "$3" "$4" "$5" "$verdict" | tee /dev/stderr
+	printf -v line '| %s | %s | %s | %s | %s | %s |' \
+		"$1" "$2" "$3" "$4" "$5" "$verdict"
+	printf '%s\n' "$line"
+	say "$line"
 }
 
 # per_second KEY, mega KEY, millis KEY, times VALUE: a median, as the table

@@ -3,6 +3,7 @@
 # shellcheck shell=bash
 
 BUILD=$CM_TOP/build-bench
+# shellcheck disable=SC2034  # read by the groups
 TOOLS=$BUILD/tests/bench
 CACHEMOUNTD=$BUILD/server/cachemountd
 CACHECTL=$BUILD/client/cachectl
@@ -93,6 +94,7 @@ nginx_start()
 	# Its workers run as another user.
 	chmod 755 "$WORK" "$FS" "$1"
 	start "$WORK/nginx.log" /usr/sbin/nginx -p "$WORK" -c "$WORK/nginx.conf"
+	# shellcheck disable=SC2034  # read by the groups
 	NGINX_PID=$STARTED
 }
 

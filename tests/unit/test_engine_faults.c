@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -431,6 +432,49 @@ static void test_hostile__links_on_disk_are_replaced(void **state)
 	scratch_free(outside);
 }
 
+/* ---- other file systems below the mount --------------------------------- */
+
+static void test_mounts__nested_one_is_left_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct cm_snapshot_result r;
+
+	make_dir(at(f->a, "inner"), 0755);
+	make_text(at(f->a, "inner/f"), "theirs");
+	make_text(at(f->a, "outer"), "o");
+	do_save(&f->oa);
+	make_dir(at(f->b, "inner"), 0755);
+	if (mount("none", at(f->b, "inner"), "tmpfs", 0, "size=1m") < 0)
+		skip();
+	make_text(at(f->b, "inner/own"), "own");
+	f->ob.merge = CM_MERGE_REPLACE;
+	do_restore(&f->ob);
+	assert_true(exists(at(f->b, "outer")));
+	assert_true(exists(at(f->b, "inner/own")));
+	assert_false(exists(at(f->b, "inner/f")));
+
+	/* Nor is what it hides taken for deleted. */
+	f->ob.merge = CM_MERGE_UNION;
+	make_text(at(f->b, "new"), "n");
+	r = do_save(&f->ob);
+	assert_int_equal(r.left_out, 1);
+	do_restore(&f->oa);
+	assert_true(exists(at(f->a, "inner/f")));
+	assert_false(exists(at(f->a, "inner/own")));
+
+	/* Not even when the directory is to go. */
+	assert_int_equal(unlink(at(f->a, "inner/f")), 0);
+	assert_int_equal(rmdir(at(f->a, "inner")), 0);
+	make_text(at(f->a, "inner"), "now a file");
+	do_save(&f->oa);
+	f->ob.merge = CM_MERGE_REPLACE;
+	do_restore(&f->ob);
+	assert_true(exists(at(f->b, "inner/own")));
+	assert_int_equal(umount(at(f->b, "inner")), 0);
+	do_restore(&f->ob);
+	assert_same_dirs(f->a, f->b);
+}
+
 /* ---- without rights ------------------------------------------------------ */
 
 /* Runs `fn` as nobody in a process of its own; its result, or skip. */
@@ -582,6 +626,7 @@ int main(void)
 		unit(test_hostile__refused_trees),
 		unit(test_hostile__refused_manifests),
 		unit(test_hostile__links_on_disk_are_replaced),
+		unit(test_mounts__nested_one_is_left_alone),
 		unit(test_rights__read_only_directories),
 		unit(test_rights__unreadable_is_kept),
 		unit(test_rights__unwritable_mount),

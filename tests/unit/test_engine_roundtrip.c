@@ -343,6 +343,20 @@ static void test_restore__fallback(void **state)
 	assert_string_equal(r.repo, "pr-2/test");
 }
 
+/* One directory under two names: each has its snapshot. */
+static void test_save__another_name(void **state)
+{
+	struct fixture *f = *state;
+
+	make_files(f->a, 20, 1);
+	do_save(&f->oa);
+	f->oa.repo = f->ob.repo = "main/other";
+	assert_true(do_save(&f->oa).published);
+	assert_true(do_save(&f->oa).unchanged);
+	do_restore(&f->ob);
+	assert_same_dirs(f->a, f->b);
+}
+
 static void test_restore__replace_removes_extras(void **state)
 {
 	struct fixture *f = *state;
@@ -555,6 +569,7 @@ int main(void)
 		unit(test_save__never_empty_over_full),
 		unit(test_save__state_lost),
 		unit(test_save__state_damaged),
+		unit(test_save__another_name),
 		unit(test_save__tag_evicted),
 		unit(test_save__unix_socket_is_left_out),
 		unit(test_restore__setuid_is_dropped),
