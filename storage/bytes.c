@@ -214,6 +214,16 @@ int cm_bytes_temp_new(struct cm_bytes *b, struct cm_temp *ret,
 	return 0;
 }
 
+int cm_bytes_temp_path(struct cm_bytes *b, const struct cm_temp *t, char **ret,
+		       struct cm_error *err)
+{
+	if (asprintf(ret, "%s/uploads/%s", b->data_dir, t->name) < 0) {
+		*ret = NULL;
+		return cm_error_nomem(err);
+	}
+	return 0;
+}
+
 static void session_name(const char *id, enum cm_encoding encoding,
 			 char out[static SESSION_NAME_SIZE])
 {

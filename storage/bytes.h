@@ -55,6 +55,10 @@ struct cm_temp {
 int cm_bytes_temp_new(struct cm_bytes *b, struct cm_temp *ret,
 		      struct cm_error *err);
 
+/* Its path, for those who open files themselves (SQLite). Caller frees. */
+int cm_bytes_temp_path(struct cm_bytes *b, const struct cm_temp *t, char **ret,
+		       struct cm_error *err);
+
 /*
  * Opens (or, with `create`, makes) the file of a session whose body has this
  * encoding: the name remembers it across a restart.

@@ -339,6 +339,12 @@ void cm_index_close(struct cm_index *ix)
 	free(ix);
 }
 
+int cm_index_connect(struct cm_index *ix, struct cm_db **ret,
+		     struct cm_error *err)
+{
+	return cm_db_open(ix->path, false, ret, err);
+}
+
 int cm_index_reader(struct cm_index *ix, struct cm_db **ret,
 		    struct cm_error *err)
 {

@@ -45,6 +45,10 @@ int cm_index_open(const char *path, struct cm_index **ret,
 /* Stops the writer after what is queued, and closes. NULL is legal. */
 void cm_index_close(struct cm_index *ix);
 
+/* A connection of one's own, for work that leaves traces in it. */
+int cm_index_connect(struct cm_index *ix, struct cm_db **ret,
+		     struct cm_error *err);
+
 /* A connection to read with. */
 int cm_index_reader(struct cm_index *ix, struct cm_db **ret,
 		    struct cm_error *err);
@@ -178,6 +182,11 @@ int cm_damage_find(struct cm_db *db, int64_t repo_id, const struct cm_digest *d,
  */
 int cm_manifest_remove(struct cm_tx *tx, int64_t repo_id,
 		       const struct cm_digest *d, int64_t since_ms,
+		       struct cm_error *err);
+
+/* How many rows removing a manifest changes, about. */
+int cm_manifest_weight(struct cm_db *db, int64_t repo_id,
+		       const struct cm_digest *d, int64_t *ret,
 		       struct cm_error *err);
 
 /* What cm_manifest_put_tx() works on. */

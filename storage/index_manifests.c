@@ -73,6 +73,22 @@ static int count_repository(struct cm_tx *tx, int64_t repo_id, int64_t delta,
 	return 0;
 }
 
+int cm_manifest_weight(struct cm_db *db, int64_t repo_id,
+		       const struct cm_digest *d, int64_t *ret,
+		       struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(db,
+			    "SELECT count(*) FROM manifest_refs"
+			    " WHERE repo_id = ? AND manifest = ?",
+			    &st, err, CM_INT(repo_id), CM_DIGEST(d));
+
+	*ret = 1;
+	if (r > 0)
+		*ret += sqlite3_column_int64(st, 0);
+	return r < 0 ? r : 0;
+}
+
 int cm_manifest_remove(struct cm_tx *tx, int64_t repo_id,
 		       const struct cm_digest *d, int64_t since_ms,
 		       struct cm_error *err)
