@@ -141,10 +141,11 @@ int cm_digest_compare(const struct cm_digest *a, const struct cm_digest *b)
 int cm_digest_of(const void *data, size_t len, struct cm_digest *ret,
 		 struct cm_error *err)
 {
-	if (!sha256() ||
-	    !EVP_Digest(data, len, ret->sha256, NULL, sha256(), NULL))
+	if (!sha256())
 		return cm_error_set(err, CM_ERR_INTERNAL,
 				    "libcrypto offers no SHA-256");
+	if (!EVP_Digest(data, len, ret->sha256, NULL, sha256(), NULL))
+		return cm_error_nomem(err);
 	return 0;
 }
 
@@ -183,9 +184,11 @@ int cm_hasher_final(struct cm_hasher *h, struct cm_digest *ret,
 
 int cm_hasher_reset(struct cm_hasher *h, struct cm_error *err)
 {
-	if (!sha256() || !EVP_DigestInit_ex2(h->ctx, sha256(), NULL))
+	if (!sha256())
 		return cm_error_set(err, CM_ERR_INTERNAL,
 				    "libcrypto offers no SHA-256");
+	if (!EVP_DigestInit_ex2(h->ctx, sha256(), NULL))
+		return cm_error_nomem(err);
 	return 0;
 }
 

@@ -35,15 +35,21 @@ int cm_blob_find_leased(struct cm_store *s, struct cm_db *db, int64_t repo_id,
 			const struct cm_digest *d, struct cm_blob_row *row,
 			struct cm_error *err)
 {
+	bool alone;
 	int r;
 
 	cm_lease_take(s->leases, repo_id, d, cm_monotonic_ms());
-	r = cm_blob_find(db, repo_id, d, row, err);
 	/*
-	 * Unnamed: the sweep may have looked at the leases before ours was
-	 * there. Once it is done, look again; the lease holds from here on.
+	 * A sweep may have looked at the leases before ours was there, and
+	 * have its say about what is unnamed. With none under way, what is
+	 * found now is found, since the next one sees the lease; else it is
+	 * looked for again when the sweep is done.
 	 */
-	if (r > 0 && row->refs == 0) {
+	alone = pthread_rwlock_tryrdlock(&s->sweep_lock) == 0;
+	r = cm_blob_find(db, repo_id, d, row, err);
+	if (alone) {
+		pthread_rwlock_unlock(&s->sweep_lock);
+	} else if (r > 0 && row->refs == 0) {
 		pthread_rwlock_rdlock(&s->sweep_lock);
 		r = cm_blob_find(db, repo_id, d, row, err);
 		pthread_rwlock_unlock(&s->sweep_lock);

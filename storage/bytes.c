@@ -323,6 +323,11 @@ int cm_bytes_write(int fd, const void *data, size_t len, int64_t offset,
 	return 0;
 }
 
+void cm_bytes_begin_writeback(int fd, int64_t offset, int64_t len)
+{
+	sync_file_range(fd, offset, len, SYNC_FILE_RANGE_WRITE);
+}
+
 ssize_t cm_bytes_read(int fd, void *buf, size_t len, int64_t offset,
 		      struct cm_error *err)
 {

@@ -88,6 +88,12 @@ void cm_bytes_temp_keep(struct cm_temp *t);
 int cm_bytes_write(int fd, const void *data, size_t len, int64_t offset,
 		   struct cm_error *err);
 
+/*
+ * Asks the kernel to begin writing a range to disk, so that the sync at the
+ * end finds little left to do. Promises nothing.
+ */
+void cm_bytes_begin_writeback(int fd, int64_t offset, int64_t len);
+
 /* Reads up to `len` bytes at `offset`: the number read, 0 at the end. */
 ssize_t cm_bytes_read(int fd, void *buf, size_t len, int64_t offset,
 		      struct cm_error *err);

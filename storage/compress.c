@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/types.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <cachemount/cleanup.h>
 #include <cachemount/protocol.h>
@@ -78,6 +79,8 @@ static int compress_piece(ZSTD_CCtx *c, ZSTD_inBuffer *in, bool last, void *buf,
 	do {
 		out = (ZSTD_outBuffer){buf, PIECE_SIZE, 0};
 		left = ZSTD_compressStream2(c, &out, in, mode);
+		if (ZSTD_getErrorCode(left) == ZSTD_error_memory_allocation)
+			return cm_error_nomem(err);
 		if (ZSTD_isError(left))
 			return cm_error_set(err, CM_ERR_INTERNAL, "zstd: %s",
 					    ZSTD_getErrorName(left));
@@ -187,6 +190,8 @@ ssize_t cm_decoder_read(struct cm_decoder *d, void *buf, size_t len,
 	while (!d->ended && out.pos == 0 && len > 0) {
 		before = d->in.pos;
 		left = ZSTD_decompressStream(d->dctx, &out, &d->in);
+		if (ZSTD_getErrorCode(left) == ZSTD_error_memory_allocation)
+			return cm_error_nomem(err);
 		if (ZSTD_isError(left))
 			return cm_error_set(err, CM_ERR_CORRUPT, "zstd: %s",
 					    ZSTD_getErrorName(left));

@@ -21,8 +21,9 @@
 
 #include "store_private.h"
 
-#define READ_PIECE   (256 << 10)
-#define SESSIONS_MAX 100000 /* a row and maybe a file each */
+#define WRITEBACK_STEP (4 << 20)
+#define READ_PIECE     (256 << 10)
+#define SESSIONS_MAX   100000 /* a row and maybe a file each */
 
 struct cm_upload {
 	struct cm_store *store;
@@ -356,6 +357,17 @@ int cm_upload_set_encoding(struct cm_upload *u, enum cm_encoding encoding,
 	return 0;
 }
 
+/* A large upload reaches the disk while it comes in, not all at its end. */
+static void begin_writeback(struct cm_upload *u, size_t len)
+{
+	int64_t done = u->offset / WRITEBACK_STEP * WRITEBACK_STEP;
+	int64_t end =
+		(u->offset + (int64_t)len) / WRITEBACK_STEP * WRITEBACK_STEP;
+
+	if (u->temp.fd >= 0 && end > done)
+		cm_bytes_begin_writeback(u->temp.fd, done, end - done);
+}
+
 static int keep_bytes(struct cm_upload *u, const void *data, size_t len,
 		      struct cm_error *err)
 {
@@ -389,6 +401,7 @@ int cm_upload_append(struct cm_upload *u, const void *data, size_t len,
 	r = keep_bytes(u, data, len, err);
 	if (r < 0)
 		return r;
+	begin_writeback(u, len);
 	u->offset += (int64_t)len;
 	if (u->encoding == CM_ENCODING_ZSTD)
 		return 0;

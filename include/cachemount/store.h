@@ -208,15 +208,19 @@ int cm_upload_set_encoding(struct cm_upload *u, enum cm_encoding encoding,
 int cm_upload_append(struct cm_upload *u, const void *data, size_t len,
 		     struct cm_error *err);
 
-/* BLOCKING. Makes what was appended durable, so that it may be acknowledged. */
+/*
+ * BLOCKING. Makes what was appended durable, so that it may be acknowledged.
+ * When the disk fails to (CM_ERR_IO), the session is gone: what was written
+ * earlier can't be relied on either.
+ */
 int cm_upload_sync(struct cm_upload *u, struct cm_error *err);
 
 /*
  * BLOCKING. Ends the upload: checks the digest, compresses or keeps the bytes
  * as they pay, makes the blob durable and visible in the repository, leases
- * it. CM_ERR_DIGEST if the bytes are others: the session is then gone. A blob
- * that the store has already costs no second copy. The handle must still be
- * closed.
+ * it. CM_ERR_DIGEST if the bytes are others, CM_ERR_IO if the disk fails: the
+ * session is then gone. A blob that the store has already costs no second
+ * copy. The handle must still be closed.
  */
 int cm_upload_commit(struct cm_upload *u, const struct cm_digest *expected,
 		     struct cm_blob_info *ret, struct cm_error *err);

@@ -45,12 +45,7 @@ ours_start()
 # ours_put REPO FILE: pushes a blob; prints its digest.
 ours_put()
 {
-	local digest
-	digest=sha256:$(sha256sum "$2" | cut -d ' ' -f 1)
-	bounded curl -fsS --data-binary "@$2" -H 'Expect:' \
-		-H 'Content-Type: application/octet-stream' \
-		"$OURS_URL/v2/$1/blobs/uploads/?digest=$digest"
-	printf '%s' "$digest"
+	put_blob "$OURS_URL" "$@"
 }
 
 # ours_stat PATH: a number of /api/v1/stats, such as .store.stored_bytes.
@@ -133,12 +128,20 @@ registry_start()
 # registry_put REPO FILE: pushes a blob; prints its digest.
 registry_put()
 {
-	local digest location base=http://127.0.0.1:$REGISTRY_PORT
-	digest=sha256:$(sha256sum "$2" | cut -d ' ' -f 1)
+	put_blob "http://127.0.0.1:$REGISTRY_PORT" "$@"
+}
+
+# put_blob BASE REPO FILE: by POST and PUT; prints the digest.
+put_blob()
+{
+	local digest location
+	digest=sha256:$(sha256sum "$3" | cut -d ' ' -f 1)
 	location=$(curl -fsS -o /dev/null -X POST -w '%header{location}' \
-		"$base/v2/$1/blobs/uploads/")
-	bounded curl -fsS -X PUT -T "$2" -H 'Expect:' \
+		"$1/v2/$2/blobs/uploads/")
+	[[ $location != /* ]] || location=$1$location
+	[[ $location == *\?* ]] && location+="&" || location+="?"
+	bounded curl -fsS -T "$3" -H 'Expect:' \
 		-H 'Content-Type: application/octet-stream' \
-		"$location&digest=$digest"
+		"${location}digest=$digest"
 	printf '%s' "$digest"
 }

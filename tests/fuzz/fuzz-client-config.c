@@ -18,7 +18,7 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Nothing but the input: no file of this machine, no environment. */
+/* No settings but the input's: no environment, no home. */
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;

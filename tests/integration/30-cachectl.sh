@@ -138,6 +138,10 @@ told ctl run --no-save -m "nosave=$WORK/f2" -- touch "$WORK/f2/x"
 told ctl show "main/nosave:$platform"
 check_eq 'run --no-save: nothing is saved' 10 "$status"
 
+told ctl run -m "one=$A" -m "two=$A" -- touch "$WORK/ran"
+check_match 'run: two mounts at one path are refused' '^2 .*two mounts at' \
+	"$status $err"
+
 odd=$'odd \xff\n id'
 told ctl run -m "$odd=$WORK/odd" --summary "$WORK/summary" -- \
 	touch "$WORK/odd/x"
@@ -278,22 +282,8 @@ json 'purge --scope: that scope, and no other' \
 if command -v python3 >/dev/null; then
 	answer()
 	{
-		python3 - "$1" "$CACHECTL" --server "$URL" purge --all <<-'PY'
-			import os, pty, sys
-			pid, fd = pty.fork()
-			if pid == 0:
-			    os.execv(sys.argv[2], sys.argv[2:])
-			said = b""
-			while b"[y/N]" not in said:
-			    said += os.read(fd, 1000)
-			os.write(fd, sys.argv[1].encode() + b"\n")
-			try:
-			    while os.read(fd, 1000):
-			        pass
-			except OSError:
-			    pass
-			sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-		PY
+		python3 "${0%.sh}.py" answer "$1" "$CACHECTL" --server "$URL" \
+			purge --all
 	}
 	check_status 'purge: asks on a terminal; no' 1 answer ''
 	check_status 'purge: asks on a terminal; yes' 0 answer y
@@ -318,6 +308,17 @@ check_eq 'gone: restore --strict exits with 11' 11 "$status"
 told "$CACHECTL" --server nonsense run -m "pip=$A" -- true
 check_match 'a wrong address: told, and the build goes on' \
 	'^0 .*write it as http://HOST:PORT' "$status $err"
+
+# --- a list without end -----------------------------------------------------------
+
+if command -v python3 >/dev/null; then
+	python3 "${0%.sh}.py" endless "$WORK/endless" &
+	on_exit kill "$!"
+	retry_until 10 test -e "$WORK/endless"
+	told timeout 20 "$CACHECTL" --server "$(cat "$WORK/endless")" ls
+	check_match 'a list that never ends is given up' \
+		'^1 .*the list does not move on' "$status $err"
+fi
 
 # --- tokens ---------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -35,9 +36,9 @@ struct script {
 	struct cm_digest digest;
 	char kept[DATA_LEN]; /* what was uploaded, decoded */
 	size_t kept_len;
-	bool saw_zstd, saw_secret;
+	atomic_bool saw_zstd, saw_secret;
 	const char *location;
-	int repeat;
+	atomic_int repeat;
 };
 
 struct fixture {

@@ -181,6 +181,38 @@ static void test_merge__restoring(void **state)
 		      "a#1 x#3");
 }
 
+static enum cm_pick pick_of_unread(const char *ours, const char *theirs)
+{
+	struct cm_tree *b = tree_of("a@1#1"), *o = tree_of(ours),
+		       *t = tree_of(theirs);
+	struct cm_merge_rows *rows;
+	struct cm_error err = {0};
+	enum cm_pick pick;
+
+	o->entries[0].flags = CM_ENTRY_CHANGED | CM_ENTRY_UNREAD;
+	assert_ok(cm_merge(b, o, t, CM_RULE_RESTORE, &rows, &err), &err);
+	assert_int_equal(rows->len, 1);
+	pick = (enum cm_pick)rows->rows[0].pick;
+	cm_merge_rows_free(rows);
+	cm_tree_free(b);
+	cm_tree_free(o);
+	cm_tree_free(t);
+	return pick;
+}
+
+/*
+ * A killed restore has put files there that the state does not know. They are
+ * the snapshot's, or a deletion that follows would spare them.
+ */
+static void test_merge__left_by_a_killed_restore(void **state)
+{
+	(void)state;
+	assert_int_equal(pick_of_unread("a@1#1", "a@1#2"), CM_PICK_THEIRS);
+	assert_int_equal(pick_of_unread("a@2#1", "a@2#2"), CM_PICK_THEIRS);
+	/* Worked on since: by its time it is ours. */
+	assert_int_equal(pick_of_unread("a@2#1", "a@1#2"), CM_PICK_OURS);
+}
+
 /*
  * A random tree of few names, in brief: each path is left out, a file or a
  * directory, and only below a directory that is there.
@@ -499,6 +531,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_merge__paths),
 		cmocka_unit_test(test_merge__restoring),
+		cmocka_unit_test(test_merge__left_by_a_killed_restore),
 		cmocka_unit_test(test_merge__random_trees),
 		unit(test_builders__union_of_both),
 		unit(test_builders__replace_takes_ours),

@@ -8,6 +8,7 @@
  * manifest for as long as the lease holds, and what a manifest names can be
  * read.
  */
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -15,10 +16,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "test.h"
+#include "store_fixture.h"
 
 #include <cachemount/protocol.h>
-#include <cachemount/store.h>
 #include <cachemount/units.h>
 
 #define LEASE_MS    400
@@ -27,16 +27,16 @@
 #define CONTENT_MAX (64 * 1024)
 #define RACERS	    6
 
-struct content {
+struct raced {
 	unsigned char bytes[CONTENT_MAX];
 	size_t len;
 	struct cm_digest digest;
 };
 
 struct race {
-	char dir[64];
+	char dir[PATH_MAX];
 	struct cm_store *store;
-	struct content contents[CONTENTS];
+	struct raced contents[CONTENTS];
 	int64_t end_ms;
 	atomic_int pushed, swept, purged, deleted;
 	atomic_bool failed;
@@ -61,12 +61,12 @@ static void failed(struct race *r, const char *what, const struct cm_error *err)
 	snprintf(r->why, sizeof(r->why), "%s: %s", what, err->text);
 }
 
-static const struct content *pick(struct racer *me)
+static const struct raced *pick(struct racer *me)
 {
 	return &me->race->contents[rand_r(&me->seed) % CONTENTS];
 }
 
-static int upload(struct race *r, const char *repo, const struct content *c,
+static int upload(struct race *r, const char *repo, const struct raced *c,
 		  struct cm_error *err)
 {
 	cm_auto(upload) struct cm_upload *u = NULL;
@@ -80,7 +80,7 @@ static int upload(struct race *r, const char *repo, const struct content *c,
 	return rc;
 }
 
-static int read_back(struct race *r, const char *repo, const struct content *c,
+static int read_back(struct race *r, const char *repo, const struct raced *c,
 		     struct cm_error *err)
 {
 	cm_auto(blob) struct cm_blob *b = NULL;
@@ -100,7 +100,7 @@ static int read_back(struct race *r, const char *repo, const struct content *c,
 }
 
 /* A manifest that names one content; returns its length. */
-static int manifest_of(const struct content *c, unsigned salt, char *out,
+static int manifest_of(const struct raced *c, unsigned salt, char *out,
 		       size_t size)
 {
 	char digest[CM_DIGEST_TEXT_SIZE];
@@ -114,7 +114,7 @@ static int manifest_of(const struct content *c, unsigned salt, char *out,
 }
 
 static int put_manifest(struct race *r, const char *repo, const char *tag,
-			const struct content *c, unsigned salt,
+			const struct raced *c, unsigned salt,
 			struct cm_digest *ret, struct cm_error *err)
 {
 	cm_auto(manifest) struct cm_manifest *m = NULL;
@@ -133,7 +133,7 @@ static int put_manifest(struct race *r, const char *repo, const char *tag,
 }
 
 /* As a client does: asks first, uploads what is missing. */
-static int ensure(struct race *r, const char *repo, const struct content *c,
+static int ensure(struct race *r, const char *repo, const struct raced *c,
 		  struct cm_error *err)
 {
 	bool missing;
@@ -152,7 +152,7 @@ static int ensure(struct race *r, const char *repo, const struct content *c,
  */
 static void push_once(struct racer *me, const char *repo)
 {
-	const struct content *c = pick(me);
+	const struct raced *c = pick(me);
 	struct race *r = me->race;
 	struct cm_error err = {0};
 	struct cm_digest digest;
@@ -220,7 +220,7 @@ static void *deleter(void *arg)
 	int rc;
 
 	while (going(r)) {
-		const struct content *c = pick(me);
+		const struct raced *c = pick(me);
 
 		rc = upload(r, "race/delete", c, &err);
 		if (rc < 0)
@@ -244,7 +244,7 @@ static void *purger(void *arg)
 	struct cm_digest digest;
 
 	while (going(r)) {
-		const struct content *c = pick(me);
+		const struct raced *c = pick(me);
 
 		if (upload(r, "other/purge", c, &err) < 0 ||
 		    put_manifest(r, "other/purge", "t", c,
@@ -260,7 +260,7 @@ static void *purger(void *arg)
 }
 
 /* Noise, and text that is kept compressed; inside the index and in files. */
-static void make_content(struct content *c, unsigned i)
+static void make_content(struct raced *c, unsigned i)
 {
 	unsigned seed = 7 + i;
 	struct cm_error err = {0};
@@ -279,7 +279,8 @@ static int setup(void **state)
 	struct cm_error err = {0};
 
 	assert_non_null(r);
-	strcpy(r->dir, "/tmp/cm-races-XXXXXX");
+	snprintf(r->dir, sizeof(r->dir), "%s/cm-races-XXXXXX",
+		 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	assert_non_null(mkdtemp(r->dir));
 	for (unsigned i = 0; i < CONTENTS; i++)
 		make_content(&r->contents[i], i);
@@ -292,7 +293,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct race *r = *state;
-	char command[128];
+	char command[PATH_MAX + 16];
 
 	cm_store_close(r->store);
 	snprintf(command, sizeof(command), "rm -rf -- '%s'", r->dir);
@@ -300,6 +301,16 @@ static int teardown(void **state)
 		print_message("%s is left\n", r->dir);
 	free(r);
 	return 0;
+}
+
+/* The index agrees with itself, and each file with its row. */
+static void check_store(struct race *r)
+{
+	struct store_fixture f = {.store = r->store};
+
+	strcpy(f.dir, r->dir);
+	assert_consistent(&f);
+	store_files(&f);
 }
 
 static void test_store__what_was_promised_can_be_named(void **state)
@@ -323,6 +334,7 @@ static void test_store__what_was_promised_can_be_named(void **state)
 		      r->pushed, r->swept, r->purged, r->deleted);
 	if (r->failed)
 		fail_msg("%s", r->why);
+	check_store(r);
 	assert_true(r->pushed > 10);
 	assert_true(r->swept > 0);
 	assert_true(r->purged > 0);
@@ -336,7 +348,7 @@ static void test_store__a_promise_outlives_the_purge_of_anothers(void **state)
 {
 	static const struct cm_purge_filter all = {.repo = "race/both"};
 	struct race *r = *state;
-	const struct content *c = &r->contents[0];
+	const struct raced *c = &r->contents[0];
 	struct cm_purge_result purged;
 	struct cm_sweep_result swept;
 	struct cm_blob_info info;
@@ -359,7 +371,7 @@ static void test_store__a_purge_frees_what_nobody_was_promised(void **state)
 {
 	static const struct cm_purge_filter all = {.repo = "race/free"};
 	struct race *r = *state;
-	const struct content *c = &r->contents[0];
+	const struct raced *c = &r->contents[0];
 	struct cm_purge_result purged;
 	struct cm_error err = {0};
 	struct cm_digest digest;

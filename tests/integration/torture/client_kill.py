@@ -75,9 +75,13 @@ class ClientKill:
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL)
         try:
-            _, said = p.communicate(timeout=kill_after or 60)
-        except subprocess.TimeoutExpired:
+            _, said = p.communicate(timeout=60 if kill_after is None else
+                                    kill_after)
+        except subprocess.TimeoutExpired as e:
             p.kill()
+            if kill_after is None:
+                p.communicate()
+                raise RuntimeError(f"{verb} did not end in 60 s") from e
             p.communicate()
             return False
         if p.returncode:
