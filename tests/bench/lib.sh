@@ -274,8 +274,8 @@ table_notes()
 	take turns; a ratio is the median of the rounds' own ratios. nginx: two
 	workers, sendfile and tcp_nopush on, no open file cache; both servers
 	write a log line a request to a file. docker-registry: Debian's
-	configuration without the password; it syncs the files it writes, not
-	their folders, cachemount syncs both before it answers. Made by
+	configuration without the password; it was seen to sync files, whether
+	it syncs folders was not checked. Made by
 	\`tests/bench/run${QUICK:+ --quick}\`.
 	END
 }
