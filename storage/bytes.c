@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -49,25 +50,49 @@ static int make_dir(int parent, const char *name, int *ret_fd,
 	return 0;
 }
 
-/* Makes each missing folder on the way, as mkdir -p does. */
-static int make_parents(const char *path, struct cm_error *err)
+/*
+ * A folder that was made is only there for good when its parent is synced. One
+ * that may be written to but not read can't be.
+ */
+static int sync_parent(const char *path, struct cm_error *err)
 {
 	cm_autofree char *copy = strdup(path);
+	cm_autofd int fd = -1;
 
 	if (!copy)
 		return cm_error_nomem(err);
-	for (char *p = copy + 1; *p; p++) {
-		if (*p != '/')
-			continue;
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 && errno == EACCES)
+		return 0;
+	if (fd < 0 || fsync(fd) < 0)
+		return cm_error_errno(err, "cannot sync the folder of \"%s\"",
+				      path);
+	return 0;
+}
+
+static int make_path(const char *path, mode_t mode, struct cm_error *err)
+{
+	if (mkdir(path, mode) == 0)
+		return sync_parent(path, err);
+	if (errno == EEXIST)
+		return 0;
+	return cm_error_errno(err, "cannot create folder \"%s\"", path);
+}
+
+/* Makes the data folder, and each missing one on the way to it. */
+static int make_data_dir(const char *path, struct cm_error *err)
+{
+	cm_autofree char *copy = strdup(path);
+	int r = 0;
+
+	if (!copy)
+		return cm_error_nomem(err);
+	for (char *p = copy; r == 0 && (p = strchr(p + 1, '/'));) {
 		*p = '\0';
-		if (mkdir(copy, 0755) < 0 && errno != EEXIST)
-			return cm_error_errno(err,
-					      "cannot create folder "
-					      "\"%s\"",
-					      copy);
+		r = make_path(copy, 0755, err);
 		*p = '/';
 	}
-	return 0;
+	return r == 0 ? make_path(path, 0700, err) : r;
 }
 
 static int take_lock(struct cm_bytes *b, int dir_fd, struct cm_error *err)
@@ -96,7 +121,7 @@ static int open_folders(struct cm_bytes *b, struct cm_error *err)
 	char shard[3];
 	int r;
 
-	r = make_parents(b->data_dir, err);
+	r = make_data_dir(b->data_dir, err);
 	if (r == 0)
 		r = make_dir(AT_FDCWD, b->data_dir, &dir_fd, err);
 	if (r == 0)
@@ -179,12 +204,23 @@ int cm_bytes_index_path(struct cm_bytes *b, char **ret, struct cm_error *err)
 int cm_bytes_temp_new(struct cm_bytes *b, struct cm_temp *ret,
 		      struct cm_error *err)
 {
+	ret->spoilt = false;
 	snprintf(ret->name, sizeof(ret->name), "t-%s-%" PRIu64, b->boot,
 		 atomic_fetch_add(&b->next_temp, 1));
 	ret->fd = openat(b->uploads_fd, ret->name,
 			 O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (ret->fd < 0)
 		return cm_error_errno(err, "cannot create a temporary file");
+	return 0;
+}
+
+int cm_bytes_temp_path(struct cm_bytes *b, const struct cm_temp *t, char **ret,
+		       struct cm_error *err)
+{
+	if (asprintf(ret, "%s/uploads/%s", b->data_dir, t->name) < 0) {
+		*ret = NULL;
+		return cm_error_nomem(err);
+	}
 	return 0;
 }
 
@@ -199,6 +235,7 @@ int cm_bytes_session_open(struct cm_bytes *b, const char *id,
 			  enum cm_encoding encoding, bool create,
 			  struct cm_temp *ret, struct cm_error *err)
 {
+	ret->spoilt = false;
 	session_name(id, encoding, ret->name);
 	ret->fd = openat(b->uploads_fd, ret->name,
 			 O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
@@ -207,10 +244,13 @@ int cm_bytes_session_open(struct cm_bytes *b, const char *id,
 	return 0;
 }
 
-int cm_bytes_sync_uploads(struct cm_bytes *b, struct cm_error *err)
+int cm_bytes_session_sync(struct cm_bytes *b, struct cm_temp *t,
+			  struct cm_error *err)
 {
-	if (fsync(b->uploads_fd) < 0)
-		return cm_error_errno(err, "cannot sync the uploads folder");
+	if (fdatasync(t->fd) < 0 || fsync(b->uploads_fd) < 0) {
+		t->spoilt = true;
+		return cm_error_errno(err, "cannot sync an upload");
+	}
 	return 0;
 }
 
@@ -346,15 +386,20 @@ int cm_bytes_publish(struct cm_bytes *b, struct cm_temp *t, bool keep,
 	int r;
 
 	blob_name(d, encoding, name);
-	if (fsync(t->fd) < 0)
+	if (fsync(t->fd) < 0) {
+		t->spoilt = true;
 		return cm_error_errno(err, "cannot sync a blob");
+	}
 	r = keep ? link_blob(b, t, name)
 		 : renameat(b->uploads_fd, t->name, b->blobs_fd, name);
 	if (r < 0)
 		return cm_error_errno(err, "cannot publish a blob");
 	if (!keep)
 		cm_bytes_temp_keep(t);
-	return sync_shard(b, name, err);
+	r = sync_shard(b, name, err);
+	if (r < 0)
+		unlinkat(b->blobs_fd, name, 0);
+	return r;
 }
 
 int cm_bytes_open_blob(struct cm_bytes *b, const struct cm_digest *d,

@@ -44,11 +44,20 @@ int cm_bytes_check_index(struct cm_bytes *b, struct cm_error *err);
 struct cm_temp {
 	int fd; /* -1: none */
 	char name[64];
+	/*
+	 * A sync failed: the kernel may have dropped pages it could not write
+	 * and call the next sync a success, so the bytes can't be trusted.
+	 */
+	bool spoilt;
 };
 
 /* Creates a temporary file of this run. */
 int cm_bytes_temp_new(struct cm_bytes *b, struct cm_temp *ret,
 		      struct cm_error *err);
+
+/* Its path, for those who open files themselves (SQLite). Caller frees. */
+int cm_bytes_temp_path(struct cm_bytes *b, const struct cm_temp *t, char **ret,
+		       struct cm_error *err);
 
 /*
  * Opens (or, with `create`, makes) the file of a session whose body has this
@@ -58,12 +67,13 @@ int cm_bytes_session_open(struct cm_bytes *b, const char *id,
 			  enum cm_encoding encoding, bool create,
 			  struct cm_temp *ret, struct cm_error *err);
 
-/* Makes the names of new session files durable. BLOCKING. */
-int cm_bytes_sync_uploads(struct cm_bytes *b, struct cm_error *err);
-
 /* Removes the file of a session, if there is one. */
 int cm_bytes_session_remove(struct cm_bytes *b, const char *id,
 			    struct cm_error *err);
+
+/* Makes a session's bytes durable, and its name. BLOCKING. */
+int cm_bytes_session_sync(struct cm_bytes *b, struct cm_temp *t,
+			  struct cm_error *err);
 
 /* When the file of a session last changed (ms since 1970); 0: no file. */
 int64_t cm_bytes_session_touched(struct cm_bytes *b, const char *id);

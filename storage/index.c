@@ -19,9 +19,13 @@
 
 #define BATCH_MAX 256
 #define QUEUE_MAX 8192
-#define RESTART_WAL_PAGES                                                      \
-	32768 /* 128 MiB: the writer resets the log itself                     \
-	       */
+/*
+ * In pages of 4 KiB: the checkpointing thread is woken whenever the log has
+ * grown by the first; at the second the writer itself starts the log over.
+ */
+#define WAKE_WAL_PAGES	   4096
+#define RESTART_WAL_PAGES  32768
+#define RESTART_TIMEOUT_MS 200
 
 struct job {
 	cm_index_fn fn;
@@ -45,7 +49,13 @@ struct cm_index {
 	size_t queue_len;
 	bool closing;
 	struct cm_db *idle; /* readers */
-	int wal_pages;	    /* after the last commit; the writer's */
+	void (*on_growth)(void *arg);
+	void *on_growth_arg;
+
+	/* The writer's. */
+	int wal_pages;	/* after the last commit */
+	int wake_at;	/* at how many to wake the checkpointing thread */
+	int restart_at; /* how many are too many */
 };
 
 static const char *const total_names[CM_TOTALS_LEN] = {
@@ -77,15 +87,20 @@ static int write_totals(struct cm_tx *tx, struct cm_error *err)
 	return r;
 }
 
-/* Takes back what a job has done that failed with `why`, as `*err` says. */
-static int undo_job(struct cm_tx *tx, int why, struct cm_error *err)
+/*
+ * Takes back what a failed job did. A failure of the machine (a full disk, no
+ * memory) may have made SQLite end the transaction: then the job's reason is
+ * the one to tell the others.
+ */
+static int undo_job(struct cm_tx *tx, const struct job *j, struct cm_error *err)
 {
 	int r;
 
-	/* SQLite itself has ended the transaction: a full disk, no memory. */
-	if (sqlite3_get_autocommit(tx->db->handle))
-		return why;
 	tx->db->repos_generation++;
+	if (sqlite3_get_autocommit(tx->db->handle)) {
+		*err = j->own_err;
+		return j->result;
+	}
 	r = cm_db_run(tx->db, "ROLLBACK TO job", err);
 	return r == 0 ? cm_db_run(tx->db, "RELEASE job", err) : r;
 }
@@ -106,8 +121,7 @@ static int run_job(struct cm_tx *tx, struct job *j, struct cm_error *err)
 	if (j->result >= 0)
 		return cm_db_run(tx->db, "RELEASE job", err);
 	memcpy(tx->totals, totals, sizeof(totals));
-	*err = j->own_err;
-	return undo_job(tx, j->result, err);
+	return undo_job(tx, j, err);
 }
 
 static int commit(struct cm_tx *tx, struct cm_error *err)
@@ -120,7 +134,7 @@ static int commit(struct cm_tx *tx, struct cm_error *err)
 }
 
 /* After a failure that took the whole transaction with it. */
-static void fail_batch(struct cm_db *db, struct job *jobs, int status,
+static void fail_batch(struct cm_db *db, struct job *jobs,
 		       const struct cm_error *why)
 {
 	if (!sqlite3_get_autocommit(db->handle))
@@ -129,7 +143,7 @@ static void fail_batch(struct cm_db *db, struct job *jobs, int status,
 	for (struct job *j = jobs; j; j = j->next) {
 		if (j->result < 0)
 			continue; /* has its own reason */
-		j->result = status;
+		j->result = why->status;
 		j->own_err = *why;
 	}
 }
@@ -146,7 +160,7 @@ static void run_batch(struct cm_index *ix, struct job *jobs)
 	if (r == 0)
 		r = commit(&tx, &err);
 	if (r < 0)
-		fail_batch(tx.db, jobs, r, &err);
+		fail_batch(tx.db, jobs, &err);
 }
 
 /* Cuts up to BATCH_MAX jobs off the queue; waits for the first. */
@@ -188,11 +202,43 @@ static void wake_all(struct cm_index *ix, struct job *jobs)
 static int note_wal(void *arg, sqlite3 *db, const char *name, int pages)
 {
 	struct cm_index *ix = arg;
+	void (*fn)(void *);
+	void *fn_arg;
 
 	(void)db;
 	(void)name;
 	ix->wal_pages = pages;
+	if (pages < WAKE_WAL_PAGES)
+		ix->wake_at = WAKE_WAL_PAGES;
+	if (pages < ix->wake_at)
+		return SQLITE_OK;
+	ix->wake_at = pages + WAKE_WAL_PAGES;
+	pthread_mutex_lock(&ix->lock);
+	fn = ix->on_growth;
+	fn_arg = ix->on_growth_arg;
+	pthread_mutex_unlock(&ix->lock);
+	if (fn)
+		fn(fn_arg);
 	return SQLITE_OK;
+}
+
+/*
+ * Starts the log over, which needs a moment in which nobody reads from it. A
+ * reader that takes long (a large dry run) must not hold up every write: then
+ * the log grows by a quarter before the next try.
+ */
+static void restart_log(struct cm_index *ix)
+{
+	sqlite3 *handle = ix->write_db->handle;
+	int rc;
+
+	sqlite3_busy_timeout(handle, RESTART_TIMEOUT_MS);
+	rc = sqlite3_wal_checkpoint_v2(handle, NULL, SQLITE_CHECKPOINT_RESTART,
+				       NULL, NULL);
+	sqlite3_busy_timeout(handle, CM_DB_BUSY_TIMEOUT_MS);
+	ix->restart_at = RESTART_WAL_PAGES;
+	if (rc != SQLITE_OK)
+		ix->restart_at = ix->wal_pages + RESTART_WAL_PAGES / 4;
 }
 
 static void *writer_main(void *arg)
@@ -204,11 +250,8 @@ static void *writer_main(void *arg)
 		run_batch(ix, jobs);
 		wake_all(ix, jobs);
 		/* Only if the checkpointing thread can't keep up. */
-		if (ix->wal_pages > RESTART_WAL_PAGES) {
-			cm_db_exec(ix->write_db,
-				   "PRAGMA wal_checkpoint(RESTART)", NULL);
-			ix->wal_pages = 0;
-		}
+		if (ix->wal_pages > ix->restart_at)
+			restart_log(ix);
 	}
 	return NULL;
 }
@@ -250,6 +293,8 @@ int cm_index_open(const char *path, struct cm_index **ret, struct cm_error *err)
 	pthread_mutex_init(&ix->lock, NULL);
 	pthread_cond_init(&ix->queued, NULL);
 	ix->last = &ix->first;
+	ix->wake_at = WAKE_WAL_PAGES;
+	ix->restart_at = RESTART_WAL_PAGES;
 	ix->path = strdup(path);
 	r = ix->path ? cm_db_open(path, true, &ix->write_db, err)
 		     : cm_error_nomem(err);
@@ -294,6 +339,12 @@ void cm_index_close(struct cm_index *ix)
 	free(ix);
 }
 
+int cm_index_connect(struct cm_index *ix, struct cm_db **ret,
+		     struct cm_error *err)
+{
+	return cm_db_open(ix->path, false, ret, err);
+}
+
 int cm_index_reader(struct cm_index *ix, struct cm_db **ret,
 		    struct cm_error *err)
 {
@@ -328,6 +379,14 @@ void cm_index_reader_done(struct cm_db *db)
 	pthread_mutex_unlock(&ix->lock);
 }
 
+void cm_index_on_growth(struct cm_index *ix, void (*fn)(void *arg), void *arg)
+{
+	pthread_mutex_lock(&ix->lock);
+	ix->on_growth_arg = arg;
+	ix->on_growth = fn;
+	pthread_mutex_unlock(&ix->lock);
+}
+
 int cm_index_checkpoint(struct cm_index *ix, struct cm_error *err)
 {
 	cm_auto(reader) struct cm_db *db = NULL;
@@ -336,6 +395,19 @@ int cm_index_checkpoint(struct cm_index *ix, struct cm_error *err)
 	if (r < 0)
 		return r;
 	return cm_db_exec(db, "PRAGMA wal_checkpoint(PASSIVE)", err);
+}
+
+int cm_tx_total(struct cm_tx *tx, enum cm_total which, int64_t *ret,
+		struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(tx->db, "SELECT value FROM totals WHERE name = ?",
+			    &st, err, CM_TEXT(total_names[which]));
+
+	*ret = tx->totals[which];
+	if (r > 0)
+		*ret += sqlite3_column_int64(st, 0);
+	return r < 0 ? r : 0;
 }
 
 int cm_index_totals(struct cm_db *db, int64_t ret[static CM_TOTALS_LEN],

@@ -45,6 +45,10 @@ int cm_index_open(const char *path, struct cm_index **ret,
 /* Stops the writer after what is queued, and closes. NULL is legal. */
 void cm_index_close(struct cm_index *ix);
 
+/* A connection of one's own, for work that leaves traces in it. */
+int cm_index_connect(struct cm_index *ix, struct cm_db **ret,
+		     struct cm_error *err);
+
 /* A connection to read with. */
 int cm_index_reader(struct cm_index *ix, struct cm_db **ret,
 		    struct cm_error *err);
@@ -62,8 +66,18 @@ CM_DEFINE_CLEANUP(reader, struct cm_db, cm_index_reader_done);
 int cm_index_write(struct cm_index *ix, cm_index_fn fn, void *arg,
 		   struct cm_error *err);
 
+/*
+ * Has `fn(arg)` called by the writer each time the write-ahead log has grown
+ * by enough to be worth a checkpoint; NULL: nobody. It must not wait.
+ */
+void cm_index_on_growth(struct cm_index *ix, void (*fn)(void *arg), void *arg);
+
 /* Moves what the write-ahead log holds into the index, as far as it can. */
 int cm_index_checkpoint(struct cm_index *ix, struct cm_error *err);
+
+/* A running total as the transaction sees it. */
+int cm_tx_total(struct cm_tx *tx, enum cm_total which, int64_t *ret,
+		struct cm_error *err);
 
 /* The running totals; any connection. */
 int cm_index_totals(struct cm_db *db, int64_t ret[static CM_TOTALS_LEN],
@@ -141,6 +155,25 @@ int cm_link_remove(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
 int cm_blob_forget(struct cm_tx *tx, const struct cm_digest *d,
 		   struct cm_error *err);
 
+/* ---- what damage breaks (index_damage.c) ------------------------------- */
+
+/*
+ * Counts in the manifests of a repository that it has lost a blob, or
+ * (`lost` false) that it is back. Call it while, and only if, manifests name
+ * it.
+ */
+int cm_damage_spread(struct cm_tx *tx, int64_t repo_id,
+		     const struct cm_digest *d, bool lost,
+		     struct cm_error *err);
+
+/* Drops the note on a manifest that is being removed. */
+int cm_damage_forget(struct cm_tx *tx, int64_t repo_id,
+		     const struct cm_digest *d, struct cm_error *err);
+
+/* 1 if the manifest can't be restored, and so reads as absent; 0; <0. */
+int cm_damage_find(struct cm_db *db, int64_t repo_id, const struct cm_digest *d,
+		   struct cm_error *err);
+
 /* ---- manifests (index_manifests.c) ------------------------------------ */
 
 /*
@@ -149,6 +182,11 @@ int cm_blob_forget(struct cm_tx *tx, const struct cm_digest *d,
  */
 int cm_manifest_remove(struct cm_tx *tx, int64_t repo_id,
 		       const struct cm_digest *d, int64_t since_ms,
+		       struct cm_error *err);
+
+/* How many rows removing a manifest changes, about. */
+int cm_manifest_weight(struct cm_db *db, int64_t repo_id,
+		       const struct cm_digest *d, int64_t *ret,
 		       struct cm_error *err);
 
 /* What cm_manifest_put_tx() works on. */
@@ -180,7 +218,10 @@ struct cm_manifest_row {
 	char *media_type; /* caller frees */
 };
 
-/* A manifest by tag, or by digest if `tag` is NULL: 1 found, 0 not, <0. */
+/*
+ * A manifest by tag, or by digest if `tag` is NULL: 1 found, 0 not, <0. One
+ * that is broken is not found.
+ */
 int cm_manifest_find(struct cm_db *db, int64_t repo_id, const char *tag,
 		     const struct cm_digest *d, struct cm_manifest_row *ret,
 		     struct cm_error *err);

@@ -134,6 +134,27 @@ int cm_blob_insert(struct cm_tx *tx, const struct cm_blob_info *info,
 	return 0;
 }
 
+/*
+ * Manifests may name it already: a blob that was lost and has come back. 1 if
+ * they do.
+ */
+static int insert_link(struct cm_tx *tx, int64_t repo_id,
+		       const struct cm_digest *d, struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(tx->db,
+			    "INSERT INTO repo_blobs VALUES(?1, ?2, ?3,"
+			    " (SELECT count(*) FROM manifest_refs"
+			    "  WHERE repo_id = ?1 AND digest = ?2) +"
+			    " (SELECT count(*) FROM manifests"
+			    "  WHERE repo_id = ?1 AND digest = ?2))"
+			    " RETURNING refs",
+			    &st, err, CM_INT(repo_id), CM_DIGEST(d),
+			    CM_INT(tx->now_ms));
+
+	return r > 0 ? sqlite3_column_int64(st, 0) > 0 : r;
+}
+
 int cm_link_add(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
 		int64_t size, struct cm_error *err)
 {
@@ -145,17 +166,9 @@ int cm_link_add(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
 
 	if (r < 0 || cm_db_changed(tx->db) > 0)
 		return r;
-	/*
-	 * Manifests may name it already: a blob that was lost and has come
-	 * back.
-	 */
-	r = cm_db_run(tx->db,
-		      "INSERT INTO repo_blobs VALUES(?1, ?2, ?3,"
-		      " (SELECT count(*) FROM manifest_refs"
-		      "  WHERE repo_id = ?1 AND digest = ?2) +"
-		      " (SELECT count(*) FROM manifests"
-		      "  WHERE repo_id = ?1 AND digest = ?2))",
-		      err, CM_INT(repo_id), CM_DIGEST(d), CM_INT(tx->now_ms));
+	r = insert_link(tx, repo_id, d, err);
+	if (r > 0)
+		r = cm_damage_spread(tx, repo_id, d, false, err);
 	if (r < 0)
 		return r;
 	tx->totals[CM_TOTAL_REFERENCED_BYTES] += size;
@@ -223,6 +236,25 @@ int cm_link_remove(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
 	return r < 0 ? r : 1;
 }
 
+/* Each repository that has the blob loses it. */
+static int spread_loss(struct cm_tx *tx, const struct cm_digest *d,
+		       struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(tx->db,
+			    "SELECT repo_id FROM repo_blobs"
+			    " WHERE digest = ? AND refs > 0",
+			    &st, err, CM_DIGEST(d));
+
+	while (r > 0) {
+		r = cm_damage_spread(tx, sqlite3_column_int64(st, 0), d, true,
+				     err);
+		if (r == 0)
+			r = cm_db_next(st, err);
+	}
+	return r;
+}
+
 int cm_blob_forget(struct cm_tx *tx, const struct cm_digest *d,
 		   struct cm_error *err)
 {
@@ -233,6 +265,8 @@ int cm_blob_forget(struct cm_tx *tx, const struct cm_digest *d,
 	if (r <= 0)
 		return r;
 	r = count_holders(tx, d, &holders, err);
+	if (r == 0)
+		r = spread_loss(tx, d, err);
 	if (r == 0)
 		r = cm_db_run(tx->db, "DELETE FROM repo_blobs WHERE digest = ?",
 			      err, CM_DIGEST(d));

@@ -28,8 +28,9 @@
 #include <cachemount/error.h>
 #include <cachemount/names.h>
 
-#define CM_DB_STATEMENTS_MAX 512 /* a power of two, over twice what is used */
-#define CM_DB_REPOS_CACHED   64	 /* a power of two */
+#define CM_DB_STATEMENTS_MAX  512 /* a power of two, over twice what is used */
+#define CM_DB_BUSY_TIMEOUT_MS 10000
+#define CM_DB_REPOS_CACHED    64 /* a power of two */
 
 struct cm_index;
 

@@ -73,6 +73,22 @@ static int count_repository(struct cm_tx *tx, int64_t repo_id, int64_t delta,
 	return 0;
 }
 
+int cm_manifest_weight(struct cm_db *db, int64_t repo_id,
+		       const struct cm_digest *d, int64_t *ret,
+		       struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(db,
+			    "SELECT count(*) FROM manifest_refs"
+			    " WHERE repo_id = ? AND manifest = ?",
+			    &st, err, CM_INT(repo_id), CM_DIGEST(d));
+
+	*ret = 1;
+	if (r > 0)
+		*ret += sqlite3_column_int64(st, 0);
+	return r < 0 ? r : 0;
+}
+
 int cm_manifest_remove(struct cm_tx *tx, int64_t repo_id,
 		       const struct cm_digest *d, int64_t since_ms,
 		       struct cm_error *err)
@@ -89,6 +105,8 @@ int cm_manifest_remove(struct cm_tx *tx, int64_t repo_id,
 			      "DELETE FROM manifests"
 			      " WHERE repo_id = ? AND digest = ?",
 			      err, CM_INT(repo_id), CM_DIGEST(d));
+	if (r == 0)
+		r = cm_damage_forget(tx, repo_id, d, err);
 	/* The manifest's own bytes. */
 	if (r == 0)
 		r = add_refs(tx, repo_id, d, -1, since_ms, err);
@@ -142,6 +160,18 @@ int cm_tag_remove(struct cm_tx *tx, int64_t repo_id, const char *tag,
 
 /* ---- putting ----------------------------------------------------------- */
 
+/* What a tag resolves to, for a condition: nothing if that is broken. */
+static int tag_resolves(struct cm_db *db, int64_t repo_id, const char *tag,
+			struct cm_digest *ret, struct cm_error *err)
+{
+	int r = tag_target(db, repo_id, tag, ret, err);
+
+	if (r <= 0)
+		return r;
+	r = cm_damage_find(db, repo_id, ret, err);
+	return r < 0 ? r : r == 0;
+}
+
 static int check_condition(struct cm_tx *tx,
 			   const struct cm_manifest_put_job *j, int64_t repo_id,
 			   struct cm_error *err)
@@ -152,7 +182,7 @@ static int check_condition(struct cm_tx *tx,
 
 	if (!j->put->tag || j->put->condition == CM_TAG_ANY)
 		return 0;
-	r = tag_target(tx->db, repo_id, j->put->tag, &now, err);
+	r = tag_resolves(tx->db, repo_id, j->put->tag, &now, err);
 	if (r < 0)
 		return r;
 	if (r == 0) {
@@ -192,6 +222,19 @@ static int wrong_size(const struct cm_descriptor *ref, int64_t size,
 			    (long long)ref->size, (long long)size);
 }
 
+/* What a descriptor names: 1, 0 if it is not there or broken, <0. */
+static int find_ref(struct cm_tx *tx, int64_t repo_id,
+		    const struct cm_descriptor *ref, struct cm_blob_row *row,
+		    struct cm_error *err)
+{
+	int r = cm_blob_find(tx->db, repo_id, &ref->digest, row, err);
+
+	if (r <= 0 || ref->kind != CM_REF_MANIFEST)
+		return r;
+	r = cm_damage_find(tx->db, repo_id, &ref->digest, err);
+	return r < 0 ? r : r == 0;
+}
+
 /*
  * Checks one descriptor and counts it, once however often it is named.
  * `*content` grows by its size.
@@ -203,7 +246,7 @@ static int add_ref(struct cm_tx *tx, int64_t repo_id,
 {
 	bool child = ref->kind == CM_REF_MANIFEST;
 	struct cm_blob_row row;
-	int r = cm_blob_find(tx->db, repo_id, &ref->digest, &row, err);
+	int r = find_ref(tx, repo_id, ref, &row, err);
 
 	if (r < 0)
 		return r;
@@ -272,8 +315,7 @@ static int check_refs(struct cm_tx *tx, int64_t repo_id,
 	int r;
 
 	for (size_t i = 0; i < m->descriptors_len; i++) {
-		r = cm_blob_find(tx->db, repo_id, &m->descriptors[i].digest,
-				 &row, err);
+		r = find_ref(tx, repo_id, &m->descriptors[i], &row, err);
 		if (r < 0)
 			return r;
 		if (r == 0 && !m->descriptors[i].foreign)
@@ -352,6 +394,10 @@ int cm_manifest_put_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 
 /* ---- looking up --------------------------------------------------------- */
 
+#define NOT_BROKEN                                                             \
+	" AND NOT EXISTS (SELECT 1 FROM broken b"                              \
+	" WHERE b.repo_id = m.repo_id AND b.digest = m.digest)"
+
 int cm_manifest_find(struct cm_db *db, int64_t repo_id, const char *tag,
 		     const struct cm_digest *d, struct cm_manifest_row *ret,
 		     struct cm_error *err)
@@ -365,13 +411,14 @@ int cm_manifest_find(struct cm_db *db, int64_t repo_id, const char *tag,
 			"SELECT m.digest, m.media_type FROM tags t CROSS JOIN"
 			" manifests m ON m.repo_id = t.repo_id AND"
 			" m.digest = t.digest"
-			" WHERE t.repo_id = ? AND t.name = ?",
+			" WHERE t.repo_id = ? AND t.name = ?" NOT_BROKEN,
 			&st, err, CM_INT(repo_id), CM_TEXT(tag));
 	else
-		r = cm_db_query(db,
-				"SELECT digest, media_type FROM manifests"
-				" WHERE repo_id = ? AND digest = ?",
-				&st, err, CM_INT(repo_id), CM_DIGEST(d));
+		r = cm_db_query(
+			db,
+			"SELECT m.digest, m.media_type FROM manifests m"
+			" WHERE m.repo_id = ? AND m.digest = ?" NOT_BROKEN,
+			&st, err, CM_INT(repo_id), CM_DIGEST(d));
 	if (r <= 0)
 		return r;
 	r = cm_column_digest(st, 0, &ret->digest, err);

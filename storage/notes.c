@@ -44,6 +44,7 @@ struct cm_notes {
 	pthread_mutex_t lock;	   /* guards all below */
 	pthread_cond_t stop_wanted;
 	bool stopping;
+	bool log_grown; /* a checkpoint can't wait for its turn */
 	struct pull pulls[PULLS_MAX];
 	size_t pulls_len;
 	struct counter counters[COUNTERS_MAX];
@@ -289,9 +290,10 @@ static bool wait_for_turn(struct cm_notes *n)
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += FLUSH_SECONDS;
 	pthread_mutex_lock(&n->lock);
-	while (!n->stopping &&
+	while (!n->stopping && !n->log_grown &&
 	       pthread_cond_timedwait(&n->stop_wanted, &n->lock, &until) == 0)
 		;
+	n->log_grown = false;
 	stopping = n->stopping;
 	pthread_mutex_unlock(&n->lock);
 	return !stopping;
@@ -309,8 +311,20 @@ static void *notes_main(void *arg)
 	return NULL;
 }
 
+/* Called by the index's writer. */
+static void note_growth(void *arg)
+{
+	struct cm_notes *n = arg;
+
+	pthread_mutex_lock(&n->lock);
+	n->log_grown = true;
+	pthread_cond_signal(&n->stop_wanted);
+	pthread_mutex_unlock(&n->lock);
+}
+
 int cm_notes_start(struct cm_notes *n, struct cm_error *err)
 {
+	cm_index_on_growth(n->store->index, note_growth, n);
 	if (pthread_create(&n->thread, NULL, notes_main, n) != 0)
 		return cm_error_set(err, CM_ERR_IO,
 				    "cannot start the store's thread");
@@ -327,6 +341,7 @@ void cm_notes_stop(struct cm_notes *n)
 	pthread_cond_signal(&n->stop_wanted);
 	pthread_mutex_unlock(&n->lock);
 	pthread_join(n->thread, NULL);
+	cm_index_on_growth(n->store->index, NULL, NULL);
 	n->runs = false;
 }
 

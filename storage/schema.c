@@ -16,6 +16,7 @@
  *	blobs.inline_id	the row of blob_data, or 0: in a file
  *	manifests.tags, .parents
  *			how many tags and index manifests name it
+ *	broken		manifests that lost a blob to damage (index_damage.c)
  *	totals		running totals, so that nothing is ever counted
  */
 #include "schema.h"
@@ -86,6 +87,12 @@ static const char *const steps[] = {
 	"	repo_id INTEGER NOT NULL,"
 	"	touched_ms INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE INDEX uploads_touched ON uploads(touched_ms);",
+
+	"CREATE TABLE broken("
+	"	repo_id INTEGER NOT NULL,"
+	"	digest BLOB NOT NULL,"
+	"	reasons INTEGER NOT NULL,"
+	"	PRIMARY KEY(repo_id, digest)) WITHOUT ROWID;",
 };
 
 #define STEPS_LEN ((int64_t)(sizeof(steps) / sizeof(steps[0])))

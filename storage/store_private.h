@@ -92,6 +92,15 @@ int cm_blob_open_any(struct cm_store *s, const struct cm_digest *d,
 int cm_store_condemn(struct cm_store *s, const struct cm_digest *d,
 		     struct cm_error *err);
 
+/* ---- upkeep.c ---------------------------------------------------------- */
+
+/*
+ * BLOCKING. One batch of links that were unnamed by `due_before_ms` and that
+ * nobody was promised; adds to `ret` what went.
+ */
+int cm_store_reap(struct cm_store *s, int64_t due_before_ms,
+		  struct cm_sweep_result *ret, struct cm_error *err);
+
 /* ---- publish.c --------------------------------------------------------- */
 
 /* Bytes that are to become a blob; what the upload hands over. */

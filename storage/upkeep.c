@@ -1,10 +1,10 @@
 /*
- * upkeep.c - purge and sweep: what removes things.
+ * upkeep.c - the sweep: what removes things when they are due.
  *
- * Nothing here scans a table. Purge follows its filter's tags in batches; the
- * sweep follows partial indexes of what is due: abandoned uploads, replaced
- * snapshots, unnamed links. Files without a row (left by a crash between
- * rename and commit) are found by walking the folders, a few names a batch.
+ * Nothing here scans a table. The sweep follows partial indexes of what is due:
+ * abandoned uploads, replaced snapshots, unnamed links. Files without a row
+ * (left by a crash between rename and commit) are found by walking the folders,
+ * a few names a batch.
  *
  * Order of a removal: the row goes, the commit, then the file; with the digest
  * held (inflight.h), so that nobody puts the same blob back in between.
@@ -13,10 +13,10 @@
 
 #include <cachemount/units.h>
 
-#include "index_purge.h"
 #include "store_private.h"
 
 #define SWEEP_A_BATCH	200
+#define ROWS_A_BATCH	5000
 #define UPLOADS_A_BATCH 64
 #define WALK_A_BATCH	256
 
@@ -90,8 +90,8 @@ static int reap_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 }
 
 /* One batch; `ret` counts what went. */
-static int reap(struct cm_store *s, int64_t due_before_ms,
-		struct cm_sweep_result *ret, struct cm_error *err)
+int cm_store_reap(struct cm_store *s, int64_t due_before_ms,
+		  struct cm_sweep_result *ret, struct cm_error *err)
 {
 	cm_autofree struct cm_doomed *doomed =
 		calloc(SWEEP_A_BATCH, sizeof(*doomed));
@@ -130,86 +130,6 @@ static int64_t due_before(struct cm_store *s)
 	if (cm_leases_all_held(s->leases, cm_monotonic_ms()))
 		return -1;
 	return cm_now_ms() - s->options.lease_ms;
-}
-
-/* ---- purge ----------------------------------------------------------------
- */
-
-struct purge_job {
-	struct cm_store *store;
-	const struct cm_purge_filter *filter;
-	struct cm_purge_place place;
-	struct cm_purge_result result;
-};
-
-static int purge_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
-{
-	struct purge_job *j = arg;
-	int r = cm_purge_choose(tx->db, j->filter, &j->place, &j->result, err);
-
-	if (r == 0 && j->result.tags > 0)
-		r = cm_purge_apply(tx, j->store->leases, err);
-	return r;
-}
-
-/* Frees what the purge made due; the sweep does the rest. */
-static int reap_purged(struct cm_store *s, struct cm_error *err)
-{
-	struct cm_sweep_result swept;
-	int r = 0;
-
-	do {
-		memset(&swept, 0, sizeof(swept));
-		r = reap(s, 0, &swept, err);
-	} while (r == 0 && swept.more);
-	return r;
-}
-
-static int purge_for_real(struct cm_store *s,
-			  const struct cm_purge_filter *filter,
-			  struct cm_purge_result *ret, struct cm_error *err)
-{
-	struct purge_job j = {.store = s, .filter = filter};
-	int r = 0;
-
-	while (r == 0) {
-		memset(&j.result, 0, sizeof(j.result));
-		r = cm_index_write(s->index, purge_tx, &j, err);
-		if (r < 0 || j.result.tags == 0)
-			break;
-		ret->tags += j.result.tags;
-		ret->manifests += j.result.manifests;
-		ret->blobs += j.result.blobs;
-		ret->bytes += j.result.bytes;
-		r = reap_purged(s, err);
-	}
-	return r;
-}
-
-int cm_store_purge(struct cm_store *s, const struct cm_purge_filter *filter,
-		   struct cm_purge_result *ret, struct cm_error *err)
-{
-	cm_auto(reader) struct cm_db *db = NULL;
-	int r;
-
-	memset(ret, 0, sizeof(*ret));
-	/*
-	 * Who was pulled a moment ago is not unused. Without that question a
-	 * purge works on a full disk, too.
-	 */
-	r = cm_store_flush(s, filter->pulled_before_ms ? err : NULL);
-	if (r < 0 && filter->pulled_before_ms)
-		return r;
-	if (!filter->dry_run)
-		return purge_for_real(s, filter, ret, err);
-	r = cm_index_reader(s->index, &db, err);
-	if (r == 0)
-		r = cm_db_exec(db, "BEGIN", err);
-	if (r < 0)
-		return r;
-	r = cm_purge_choose(db, filter, NULL, ret, err);
-	cm_db_exec(db, "ROLLBACK", NULL);
-	return r;
 }
 
 /* ---- sweep ----------------------------------------------------------------
@@ -319,13 +239,15 @@ static int sweep_uploads(struct cm_store *s, struct cm_sweep_result *ret,
 struct replaced_job {
 	int64_t before_ms;
 	int64_t removed;
+	int64_t rows; /* changed for it */
+	bool full;    /* there may be more */
 };
 
 static int remove_replaced(struct cm_tx *tx, struct replaced_job *j,
 			   struct cm_error *err)
 {
 	struct cm_digest d;
-	int64_t repo_id = 0;
+	int64_t repo_id = 0, weight = 0;
 	cm_auto(stmt) sqlite3_stmt *st = NULL;
 	int r = cm_db_query(tx->db,
 			    "SELECT repo_id, digest FROM manifests"
@@ -339,20 +261,25 @@ static int remove_replaced(struct cm_tx *tx, struct replaced_job *j,
 	r = cm_column_digest(st, 1, &d, err);
 	cm_stmt_reset(cm_take_ptr(st));
 	if (r == 0)
+		r = cm_manifest_weight(tx->db, repo_id, &d, &weight, err);
+	if (r == 0)
 		r = cm_manifest_remove(tx, repo_id, &d, tx->now_ms, err);
-	return r < 0 ? r : 1;
+	if (r < 0)
+		return r;
+	j->removed++;
+	j->rows += weight;
+	return 1;
 }
 
+/* A snapshot may name many chunks: the batch is bounded by both. */
 static int replaced_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 {
 	struct replaced_job *j = arg;
 	int r = 1;
 
-	while (r > 0 && j->removed < SWEEP_A_BATCH) {
+	while (r > 0 && j->removed < SWEEP_A_BATCH && j->rows < ROWS_A_BATCH)
 		r = remove_replaced(tx, j, err);
-		if (r > 0)
-			j->removed++;
-	}
+	j->full = r > 0;
 	return r < 0 ? r : 0;
 }
 
@@ -371,8 +298,7 @@ static int sweep_replaced(struct cm_store *s, struct cm_sweep_result *ret,
 	if (r < 0)
 		return r;
 	ret->manifests += j.removed;
-	if (j.removed == SWEEP_A_BATCH)
-		ret->more = true;
+	ret->more = ret->more || j.full;
 	return 0;
 }
 
@@ -429,7 +355,7 @@ int cm_store_sweep(struct cm_store *s, struct cm_sweep_result *ret,
 	if (r == 0)
 		r = sweep_replaced(s, ret, err);
 	if (r == 0)
-		r = reap(s, due_before(s), ret, err);
+		r = cm_store_reap(s, due_before(s), ret, err);
 	if (r == 0)
 		r = sweep_files(s, err);
 	if (r == 0)

@@ -23,6 +23,7 @@
 
 #define WRITEBACK_STEP (4 << 20)
 #define READ_PIECE     (256 << 10)
+#define SESSIONS_MAX   100000 /* a row and maybe a file each */
 
 struct cm_upload {
 	struct cm_store *store;
@@ -33,7 +34,6 @@ struct cm_upload {
 	struct cm_hasher *hasher; /* of plain bytes */
 	struct cm_temp temp;
 	bool ended;	 /* committed, or refused: nothing is left to keep */
-	bool file_new;	 /* its name is not durable yet */
 	size_t buffered; /* bytes in `buffer`; only while temp.fd is -1 */
 	char buffer[CM_INLINE_MAX];
 };
@@ -48,9 +48,14 @@ struct begin_job {
 static int begin_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 {
 	const struct begin_job *j = arg;
-	int64_t repo_id = 0;
-	int r = cm_repo_make(tx, j->repo, &repo_id, err);
+	int64_t repo_id = 0, open = 0;
+	int r = cm_tx_total(tx, CM_TOTAL_UPLOADS, &open, err);
 
+	if (r == 0 && open >= SESSIONS_MAX)
+		return cm_error_set(err, CM_ERR_BUSY,
+				    "too many upload sessions are open");
+	if (r == 0)
+		r = cm_repo_make(tx, j->repo, &repo_id, err);
 	if (r == 0)
 		r = cm_db_run(tx->db, "INSERT INTO uploads VALUES(?, ?, ?)",
 			      err, CM_TEXT(j->id), CM_INT(repo_id),
@@ -116,6 +121,34 @@ static int require_session(struct cm_store *s, const char *repo, const char *id,
 	if (r == 0)
 		return no_session(repo, err);
 	return r < 0 ? r : 0;
+}
+
+static int end_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
+{
+	const struct begin_job *j = arg;
+	int r = session_exists(tx->db, j->repo, j->id, err);
+
+	if (r == 0)
+		return no_session(j->repo, err);
+	if (r > 0)
+		r = cm_db_run(tx->db, "DELETE FROM uploads WHERE id = ?", err,
+			      CM_TEXT(j->id));
+	if (r == 0)
+		tx->totals[CM_TOTAL_UPLOADS]--;
+	return r;
+}
+
+/*
+ * Refused: a session whose bytes are wrong, or may be after a failed sync,
+ * can't be continued.
+ */
+static void refuse(struct cm_upload *u)
+{
+	struct begin_job j = {.repo = u->repo, .id = u->id};
+
+	u->ended = true;
+	if (u->id[0])
+		cm_index_write(u->store->index, end_tx, &j, NULL);
 }
 
 /* ---- opening and closing ------------------------------------------------ */
@@ -201,7 +234,11 @@ static int resume(struct cm_upload *u, struct cm_hasher *known,
 	}
 	cm_hasher_free(known);
 	r = cm_hasher_new(&u->hasher, err);
-	return r == 0 ? rehash(u, u->offset, err) : r;
+	if (r == 0)
+		r = rehash(u, u->offset, err);
+	if (r < 0) /* half a hash must not be remembered */
+		cm_hasher_free(cm_take_ptr(u->hasher));
+	return r;
 }
 
 int cm_upload_open(struct cm_store *s, const char *repo, const char *id,
@@ -263,7 +300,6 @@ static int spill(struct cm_upload *u, struct cm_error *err)
 			r = cm_bytes_temp_new(u->store->bytes, &u->temp, err);
 		if (r < 0)
 			return r;
-		u->file_new = true;
 	}
 	r = cm_bytes_write(u->temp.fd, u->buffer, u->buffered, 0, err);
 	if (r < 0) {
@@ -372,35 +408,6 @@ int cm_upload_append(struct cm_upload *u, const void *data, size_t len,
 	return cm_hasher_update(u->hasher, data, len, err);
 }
 
-static int end_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
-{
-	const struct begin_job *j = arg;
-	int r = session_exists(tx->db, j->repo, j->id, err);
-
-	if (r == 0)
-		return no_session(j->repo, err);
-	if (r > 0)
-		r = cm_db_run(tx->db, "DELETE FROM uploads WHERE id = ?", err,
-			      CM_TEXT(j->id));
-	if (r == 0)
-		tx->totals[CM_TOTAL_UPLOADS]--;
-	return r;
-}
-
-/*
- * Ends a session that can't be continued: its bytes are wrong, or a sync of
- * them failed. After that the kernel may forget what it could not write, and
- * the next sync would succeed.
- */
-static void refuse(struct cm_upload *u)
-{
-	struct begin_job j = {.repo = u->repo, .id = u->id};
-
-	u->ended = true;
-	if (u->id[0])
-		cm_index_write(u->store->index, end_tx, &j, NULL);
-}
-
 int cm_upload_sync(struct cm_upload *u, struct cm_error *err)
 {
 	int r = 0;
@@ -410,13 +417,9 @@ int cm_upload_sync(struct cm_upload *u, struct cm_error *err)
 			return 0;
 		r = spill(u, err);
 	}
-	if (r == 0 && fdatasync(u->temp.fd) < 0)
-		r = cm_error_errno(err, "cannot sync an upload");
-	if (r == 0 && u->file_new)
-		r = cm_bytes_sync_uploads(u->store->bytes, err);
 	if (r == 0)
-		u->file_new = false;
-	else if (u->temp.fd >= 0)
+		r = cm_bytes_session_sync(u->store->bytes, &u->temp, err);
+	if (u->temp.spoilt)
 		refuse(u);
 	return r;
 }
@@ -501,7 +504,7 @@ static int commit(struct cm_upload *u, struct cm_candidate *c,
 	c->memory = c->temp->fd < 0 ? u->buffer : NULL;
 	if (r == 0)
 		r = cm_store_publish(u->store, u->repo, c, err);
-	if (r == CM_ERR_IO)
+	if (u->temp.spoilt)
 		refuse(u);
 	cm_bytes_temp_discard(u->store->bytes, &plain);
 	return r;

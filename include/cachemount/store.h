@@ -159,8 +159,8 @@ int cm_store_blob_delete(struct cm_store *s, const char *repo,
 
 /*
  * BLOCKING. Reads the stored bytes again and hashes them. A blob that fails
- * moves to quarantine, reads as absent from then on, and CM_ERR_CORRUPT is
- * returned.
+ * moves to quarantine and CM_ERR_CORRUPT is returned. From then on it reads as
+ * absent, and so do the manifests that name it, until it is pushed again.
  */
 int cm_store_blob_verify(struct cm_store *s, const char *repo,
 			 const struct cm_digest *d, struct cm_error *err);

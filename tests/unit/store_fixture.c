@@ -426,6 +426,24 @@ void assert_consistent(struct store_fixture *f)
 	     "SELECT count(*) FROM manifests m WHERE parents <>"
 	     " (SELECT count(*) FROM manifest_refs e WHERE e.child = 1"
 	     "  AND e.repo_id = m.repo_id AND e.digest = m.digest)");
+	none(f, "wrong reasons of being broken",
+	     "SELECT count(*) FROM manifests m WHERE"
+	     " coalesce((SELECT reasons FROM broken b WHERE"
+	     "  b.repo_id = m.repo_id AND b.digest = m.digest), 0) <>"
+	     " (NOT EXISTS (SELECT 1 FROM repo_blobs l WHERE"
+	     "  l.repo_id = m.repo_id AND l.digest = m.digest)) +"
+	     " (SELECT count(*) FROM manifest_refs e WHERE"
+	     "  e.repo_id = m.repo_id AND e.manifest = m.digest AND"
+	     "  CASE WHEN e.child = 1 AND EXISTS (SELECT 1 FROM manifests c"
+	     "   WHERE c.repo_id = e.repo_id AND c.digest = e.digest)"
+	     "  THEN EXISTS (SELECT 1 FROM broken b WHERE"
+	     "   b.repo_id = e.repo_id AND b.digest = e.digest)"
+	     "  ELSE NOT EXISTS (SELECT 1 FROM repo_blobs l WHERE"
+	     "   l.repo_id = e.repo_id AND l.digest = e.digest) END)");
+	none(f, "broken things that are gone",
+	     "SELECT count(*) FROM broken b WHERE NOT EXISTS (SELECT 1 FROM"
+	     " manifests m WHERE m.repo_id = b.repo_id AND"
+	     " m.digest = b.digest)");
 	none(f, "tags of nothing",
 	     "SELECT count(*) FROM tags t WHERE NOT EXISTS (SELECT 1 FROM"
 	     " manifests m WHERE m.repo_id = t.repo_id AND"

@@ -16,7 +16,17 @@
 
 #define CALLS_MAX 400 /* more than a workload makes */
 
-enum fault { NONE, PWRITE, FSYNC, FDATASYNC, RENAMEAT, LINKAT, MALLOC, CALLOC };
+enum fault {
+	NONE,
+	PREAD,
+	PWRITE,
+	FSYNC,
+	FDATASYNC,
+	RENAMEAT,
+	LINKAT,
+	MALLOC,
+	CALLOC
+};
 
 /* Of this thread: what the store's own threads do is not ours to fail. */
 static _Thread_local struct {
@@ -33,6 +43,8 @@ static bool fails(enum fault what)
 	return true;
 }
 
+ssize_t __real_pread64(int fd, void *buf, size_t len, off_t offset);
+ssize_t __wrap_pread64(int fd, void *buf, size_t len, off_t offset);
 ssize_t __real_pwrite64(int fd, const void *buf, size_t len, off_t offset);
 ssize_t __wrap_pwrite64(int fd, const void *buf, size_t len, off_t offset);
 int __real_fsync(int fd);
@@ -47,6 +59,11 @@ void *__real_malloc(size_t size);
 void *__wrap_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
 void *__wrap_calloc(size_t n, size_t size);
+
+ssize_t __wrap_pread64(int fd, void *buf, size_t len, off_t offset)
+{
+	return fails(PREAD) ? -1 : __real_pread64(fd, buf, len, offset);
+}
 
 /* Half of what was asked is written first, as a disk that fills up does. */
 ssize_t __wrap_pwrite64(int fd, const void *buf, size_t len, off_t offset)
@@ -268,14 +285,112 @@ static void test_store_faults__memory(void **state)
 	fail_each(*state, CALLOC, ENOMEM, CM_ERR_NO_MEMORY);
 }
 
+/* ---- single cases ----------------------------------------------------------
+ */
+
+static void strike(enum fault what, int error, int countdown)
+{
+	fault.what = what;
+	fault.error = error;
+	fault.countdown = countdown;
+}
+
+/* The upload holds what it held, and goes on when there is room again. */
+static void test_store_faults__a_full_disk_mid_upload(void **state)
+{
+	struct store_fixture *f = *state;
+	struct content c = content_noise(7, 400000);
+	struct cm_blob_info info;
+	struct cm_upload *u;
+
+	assert_ok(cm_upload_open_single(f->store, "main/a", &u, &f->err),
+		  &f->err);
+	assert_ok(cm_upload_append(u, c.data, 100000, &f->err), &f->err);
+	for (int i = 0; i < 3; i++) {
+		strike(PWRITE, ENOSPC, 1);
+		assert_fails(
+			cm_upload_append(u, c.data + 100000, 300000, &f->err),
+			CM_ERR_NO_SPACE, &f->err);
+		assert_int_equal(fault.countdown, 0);
+		assert_int_equal(cm_upload_offset(u), 100000);
+	}
+	assert_ok(cm_upload_append(u, c.data + 100000, 300000, &f->err),
+		  &f->err);
+	assert_ok(cm_upload_commit(u, &c.digest, &info, &f->err), &f->err);
+	cm_upload_close(u);
+	assert_stored(f, "main/a", &c);
+	content_free(&c);
+}
+
+/*
+ * After a failed sync the kernel may have dropped what it could not write, and
+ * a second sync succeeds: so there is no second try.
+ */
+static void test_store_faults__a_failed_sync_ends_the_session(void **state)
+{
+	struct store_fixture *f = *state;
+	struct content c = content_noise(8, 100000);
+	char id[CM_UPLOAD_ID_SIZE];
+	struct cm_upload *u;
+
+	for (int n = 0; n < 2; n++) { /* the file's sync, then the folder's */
+		assert_ok(cm_upload_begin(f->store, "main/a", id, &f->err),
+			  &f->err);
+		assert_ok(cm_upload_open(f->store, "main/a", id, &u, &f->err),
+			  &f->err);
+		assert_ok(cm_upload_append(u, c.data, c.len, &f->err), &f->err);
+		strike(n == 0 ? FDATASYNC : FSYNC, EIO, 1);
+		assert_fails(cm_upload_sync(u, &f->err), CM_ERR_IO, &f->err);
+		assert_int_equal(fault.countdown, 0);
+		cm_upload_close(u);
+		assert_fails(
+			cm_upload_open(f->store, "main/a", id, &u, &f->err),
+			CM_ERR_NOT_FOUND, &f->err);
+	}
+	assert_consistent(f);
+	content_free(&c);
+}
+
+/* Reading a session's file again fails half-way; the half is not remembered. */
+static void test_store_faults__half_a_hash_is_not_remembered(void **state)
+{
+	struct store_fixture *f = *state;
+	struct content c = content_noise(9, 700000);
+	char id[CM_UPLOAD_ID_SIZE];
+	struct cm_blob_info info;
+	struct cm_upload *u;
+
+	assert_ok(cm_upload_begin(f->store, "main/a", id, &f->err), &f->err);
+	assert_ok(cm_upload_open(f->store, "main/a", id, &u, &f->err), &f->err);
+	assert_ok(cm_upload_append(u, c.data, c.len, &f->err), &f->err);
+	assert_ok(cm_upload_sync(u, &f->err), &f->err);
+	cm_upload_close(u);
+	store_reopen(f);
+	strike(PREAD, EIO, 2);
+	assert_fails(cm_upload_open(f->store, "main/a", id, &u, &f->err),
+		     CM_ERR_IO, &f->err);
+	assert_int_equal(fault.countdown, 0);
+	assert_ok(cm_upload_open(f->store, "main/a", id, &u, &f->err), &f->err);
+	assert_ok(cm_upload_commit(u, &c.digest, &info, &f->err), &f->err);
+	cm_upload_close(u);
+	assert_stored(f, "main/a", &c);
+	content_free(&c);
+}
+
 int main(void)
 {
 #define CASE(name)                                                             \
 	cmocka_unit_test_setup_teardown(test_store_faults__##name,             \
 					store_setup, store_teardown)
 	static const struct CMUnitTest tests[] = {
-		CASE(a_full_disk), CASE(a_write_error), CASE(fsync),
-		CASE(names),	   CASE(memory),
+		CASE(a_full_disk),
+		CASE(a_write_error),
+		CASE(fsync),
+		CASE(names),
+		CASE(memory),
+		CASE(a_full_disk_mid_upload),
+		CASE(a_failed_sync_ends_the_session),
+		CASE(half_a_hash_is_not_remembered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -503,6 +503,36 @@ static void test_store_upkeep__purge_of_many(void **state)
 	content_free(&c);
 }
 
+/* Manifests that name more than one transaction takes. */
+static void test_store_upkeep__purge_of_large_manifests(void **state)
+{
+	struct store_fixture *f = *state;
+	static struct test_ref refs[1300];
+	struct cm_purge_result r;
+	char tag[16];
+
+	for (unsigned int i = 0; i < ROWS(refs); i++) {
+		struct content c = push_noise(f, "main/a", i, 10);
+
+		refs[i] = REF(&c);
+		content_free(&c);
+	}
+	for (unsigned int i = 0; i < 6; i++) {
+		struct test_manifest m =
+			manifest_make(SNAPSHOT, refs, ROWS(refs), i, 0);
+
+		snprintf(tag, sizeof(tag), "t%u", i);
+		assert_ok(store_put(f, "main/a", tag, &m), &f->err);
+		manifest_free(&m);
+	}
+	purge_both(f, &(struct cm_purge_filter){.tag = "t0"}, &r);
+	expect(&r, 1, 1, 1);
+	purge_both(f, &(struct cm_purge_filter){.repo_prefix = ""}, &r);
+	expect(&r, 5, 5, ROWS(refs) + 5);
+	assert_int_equal(store_sql(f, "SELECT count(*) FROM blobs"), 0);
+	assert_int_equal(store_files(f), 0);
+}
+
 /* A promise to somebody keeps the bytes; the tag goes. */
 static void test_store_upkeep__purge_honours_leases(void **state)
 {
@@ -767,6 +797,7 @@ int main(void)
 		CASE(purge_prefixes),
 		CASE(purge_of_indexes),
 		CASE(purge_of_many),
+		CASE(purge_of_large_manifests),
 		CASE(purge_honours_leases),
 		CASE(totals_after_random_steps),
 		CASE(counters),
