@@ -84,6 +84,12 @@ int cm_url_parse(const char *text, char **ret_base, struct cm_error *err)
 	if (!scheme_known(text))
 		return invalid(err, text,
 			       "write it as http://HOST:PORT or https://HOST");
+	/*
+	 * Decoded, a host's name may be read anew as something else, a number
+	 * for one. What is in brackets may name an interface with it.
+	 */
+	if (strchr(text, '%') && !strchr(text, '['))
+		return invalid(err, text, "write the host without \"%\"");
 	code = curl_url_set(u, CURLUPART_URL, text, 0);
 	if (code != CURLUE_OK)
 		return invalid(err, text, curl_url_strerror(code));
@@ -111,10 +117,22 @@ static bool part_equal(CURLU *a, CURLU *b, CURLUPart part)
 	       strcasecmp(x, y) == 0;
 }
 
+/* The interface of a link-local address, which curl keeps beside the host. */
+static bool same_zone(CURLU *a, CURLU *b)
+{
+	cm_auto(curltext) char *x = NULL, *y = NULL;
+	CURLUcode in_a = curl_url_get(a, CURLUPART_ZONEID, &x, 0);
+	CURLUcode in_b = curl_url_get(b, CURLUPART_ZONEID, &y, 0);
+
+	if (in_a == CURLUE_OK && in_b == CURLUE_OK)
+		return strcmp(x, y) == 0;
+	return in_a == CURLUE_NO_ZONEID && in_b == CURLUE_NO_ZONEID;
+}
+
 static bool same_origin(CURLU *a, CURLU *b)
 {
 	return part_equal(a, b, CURLUPART_SCHEME) &&
-	       part_equal(a, b, CURLUPART_HOST) &&
+	       part_equal(a, b, CURLUPART_HOST) && same_zone(a, b) &&
 	       part_equal(a, b, CURLUPART_PORT);
 }
 
@@ -145,13 +163,13 @@ int cm_url_resolve(const char *base, const char *location,
 		   const struct cm_digest *d, char **ret_url, bool *ret_foreign,
 		   struct cm_error *err)
 {
-	cm_auto(curlu) CURLU *from = curl_url(), *to = NULL;
+	cm_auto(curlu) CURLU *from = curl_url(), *to = curl_url();
 	cm_auto(curltext) char *url = NULL;
 
-	if (!from || curl_url_set(from, CURLUPART_URL, base, 0) != CURLUE_OK)
-		return cm_error_nomem(err);
-	to = curl_url_dup(from);
-	if (!to)
+	/* Not curl_url_dup(), which forgets the zone (curl 7.88). */
+	if (!from || !to ||
+	    curl_url_set(from, CURLUPART_URL, base, 0) != CURLUE_OK ||
+	    curl_url_set(to, CURLUPART_URL, base, 0) != CURLUE_OK)
 		return cm_error_nomem(err);
 	if (strlen(location) > LOCATION_MAX ||
 	    location_set(to, location, d) != CURLUE_OK ||

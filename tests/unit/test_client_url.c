@@ -34,6 +34,12 @@ static const struct location good[] = {
 	{"http://c", "https://c/u", "https://c/u?" DIGEST_QUERY, true},
 	{"http://c", "//d/u", "http://d/u?" DIGEST_QUERY, true},
 	{"http://c", "http://c.d/u", "http://c.d/u?" DIGEST_QUERY, true},
+	{"http://[fe80::1%25a]", "/u", "http://[fe80::1%25a]/u?" DIGEST_QUERY,
+	 false},
+	{"http://[fe80::1%25a]", "http://[fe80::1%25b]/u",
+	 "http://[fe80::1%25b]/u?" DIGEST_QUERY, true},
+	{"http://[fe80::1%25a]", "http://[fe80::1]/u",
+	 "http://[fe80::1]/u?" DIGEST_QUERY, true},
 };
 
 static void test_url__resolves_locations(void **state)
@@ -97,6 +103,7 @@ static void test_url__parses_addresses(void **state)
 		{"http://cache/", "http://cache"},
 		{"https://[::1]:5000", "https://[::1]:5000"},
 		{"HTTP://cache:80", "http://cache:80"},
+		{"http://[fe80::1%25eth0]", "http://[fe80::1%25eth0]"},
 	};
 	struct cm_error err = {0};
 	char *base;
@@ -107,6 +114,9 @@ static void test_url__parses_addresses(void **state)
 		assert_string_equal(base, table[i][1]);
 		free(base);
 	}
+	/* Decoded it would be a number, which is an address. */
+	assert_fails(cm_url_parse("http://%33333333", &base, &err),
+		     CM_ERR_INVALID, &err);
 }
 
 int main(void)
