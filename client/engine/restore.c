@@ -5,6 +5,7 @@
  * what that asks of the disk, the limits, the work, and a memory of it all.
  * An unchanged directory costs the walk and one request.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -251,6 +252,17 @@ static int plan_and_apply(struct restore *s, struct cm_error *err)
 				     s->plan, s->theirs->disk, err);
 }
 
+/*
+ * Others who work in the mount may take away what the restore is at, which is
+ * no lack of a snapshot.
+ */
+static int taken_away(struct cm_error *err)
+{
+	if (err->os_errno == ENOENT)
+		err->status = CM_ERR_IO;
+	return err->status;
+}
+
 static int restore(struct restore *s, struct cm_error *err)
 {
 	int r = cm_connection_new(s->job->o->remote, &s->c, err);
@@ -267,7 +279,7 @@ static int restore(struct restore *s, struct cm_error *err)
 		r = plan_and_apply(s, err);
 	}
 	if (r < 0)
-		return r;
+		return taken_away(err);
 	warn_of_left(s);
 	if (!is_remembered(s))
 		r = remember(s, err);

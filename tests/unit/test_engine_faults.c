@@ -184,34 +184,80 @@ static void test_faults__killed_while_restoring(void **state)
 
 /* ---- others at work in the mount ----------------------------------------- */
 
+struct neighbour {
+	struct fixture *f;
+	int calls_left; /* of the restore, before it acts */
+};
+
 /* A build step next door makes a directory that the restore is about to. */
 static void make_their_own(void *arg)
 {
-	struct fixture *f = arg;
+	struct neighbour *n = arg;
+	struct fixture *f = n->f;
 
-	if (exists(at(f->b, "d1")))
+	if (--n->calls_left != 0)
 		return;
 	make_dir(at(f->b, "d1"), 0755);
 	make_text(at(f->b, "d1/own"), "own");
 	make_text(at(f->b, "d1/f21"), "newer");
 }
 
-static void test_others__make_the_same_directory(void **state)
+/* `nth`: before the tree is fetched, or when the plan is made already. */
+static void meet_at_call(struct fixture *f, int nth)
 {
-	struct fixture *f = *state;
+	struct neighbour n = {f, nth};
 
 	make_files(f->a, 100, 1);
 	do_save(&f->oa);
 	f->ob.jobs = 1;
-	fake_remote_before(f->remote, FAKE_BLOB_GET, make_their_own, f);
+	fake_remote_before(f->remote, FAKE_BLOB_GET, make_their_own, &n);
 	do_restore(&f->ob);
 	fake_remote_before(f->remote, FAKE_BLOB_GET, NULL, NULL);
+	assert_true(n.calls_left <= 0);
 	assert_true(exists(at(f->b, "d1/own")));
 	assert_true(exists(at(f->b, "d4/f99")));
 	/* What they made is newer, and is published. */
 	assert_true(do_save(&f->ob).published);
 	do_restore(&f->oa);
 	assert_same_dirs(f->a, f->b);
+}
+
+static void test_others__make_a_directory_before_the_plan(void **state)
+{
+	meet_at_call(*state, 1);
+}
+
+static void test_others__make_a_directory_after_the_plan(void **state)
+{
+	meet_at_call(*state, 2);
+}
+
+static void take_away(void *arg)
+{
+	struct neighbour *n = arg;
+
+	if (--n->calls_left == 0)
+		rename(at(n->f->b, "d"), at(n->f->b, "away"));
+}
+
+/* That is no lack of a snapshot: `cachectl restore` would exit with 10. */
+static void test_others__take_a_directory_away(void **state)
+{
+	struct fixture *f = *state;
+	struct neighbour n = {f, 2};
+	struct cm_snapshot_result r;
+	struct cm_error err = {0};
+
+	make_dir(at(f->a, "d"), 0755);
+	make_text(at(f->a, "d/first"), "1");
+	do_save(&f->oa);
+	do_restore(&f->ob);
+	make_text(at(f->a, "d/second"), "2");
+	do_save(&f->oa);
+	fake_remote_before(f->remote, FAKE_BLOB_GET, take_away, &n);
+	assert_fails(cm_snapshot_restore(&f->ob, &r, &err), CM_ERR_IO, &err);
+	fake_remote_before(f->remote, FAKE_BLOB_GET, NULL, NULL);
+	assert_false(exists(at(f->b, ".cachectl/tmp")));
 }
 
 /* A new directory in one that is there, a new one in that, and so on. */
@@ -679,7 +725,9 @@ int main(void)
 		unit(test_faults__restore_at_every_call),
 		unit(test_faults__cancelled),
 		unit(test_faults__killed_while_restoring),
-		unit(test_others__make_the_same_directory),
+		unit(test_others__make_a_directory_before_the_plan),
+		unit(test_others__make_a_directory_after_the_plan),
+		unit(test_others__take_a_directory_away),
 		unit(test_others__new_below_old),
 		unit(test_faults__file_changes_while_read),
 		unit(test_faults__lost_chunks_are_sent_again),
