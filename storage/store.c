@@ -127,6 +127,8 @@ static int open_parts(struct cm_store *s, struct cm_error *err)
 	if (r == 0)
 		r = cm_sessions_new(&s->sessions, err);
 	if (r == 0)
+		r = cm_young_new(&s->young, err);
+	if (r == 0)
 		r = cm_notes_new(s, &s->notes, err);
 	if (r == 0)
 		r = restore_leases(s, err);
@@ -140,6 +142,7 @@ static void free_store(struct cm_store *s)
 	cm_notes_stop(s->notes);
 	cm_notes_free(s->notes);
 	cm_sessions_free(s->sessions);
+	cm_young_free(s->young);
 	cm_inflight_free(s->inflight);
 	cm_leases_free(s->leases);
 	cm_index_close(s->index);
@@ -192,6 +195,7 @@ void cm_store_close(struct cm_store *s)
 	if (!s)
 		return;
 	cm_notes_stop(s->notes);
+	cm_uploads_ripen(s, INT64_MAX, NULL);
 	cm_store_flush(s, NULL);
 	save_leases(s);
 	free_store(s);
@@ -410,7 +414,8 @@ int cm_store_stats(struct cm_store *s, struct cm_store_stats *ret,
 		.content_bytes = totals[CM_TOTAL_CONTENT_BYTES],
 		.stored_bytes = totals[CM_TOTAL_STORED_BYTES],
 		.referenced_bytes = totals[CM_TOTAL_REFERENCED_BYTES],
-		.uploads = totals[CM_TOTAL_UPLOADS],
+		.uploads = totals[CM_TOTAL_UPLOADS] +
+			   (int64_t)cm_young_count(s->young),
 		.quarantined = totals[CM_TOTAL_QUARANTINED],
 	};
 	return 0;

@@ -13,6 +13,7 @@
 #include "index.h"
 #include "inflight.h"
 #include "lease.h"
+#include "young.h"
 
 #define CM_INLINE_MAX (16 << 10) /* stored bytes; measured, see libraries */
 
@@ -26,6 +27,7 @@ struct cm_store {
 	struct cm_leases *leases;
 	struct cm_inflight *inflight;
 	struct cm_sessions *sessions; /* open uploads (session.c) */
+	struct cm_young *young;	      /* sessions without a row */
 	struct cm_notes *notes;	      /* access times and counters (notes.c) */
 
 	/*
@@ -117,6 +119,15 @@ struct cm_candidate {
  */
 int cm_store_publish(struct cm_store *s, const char *repo,
 		     struct cm_candidate *candidate, struct cm_error *err);
+
+/* ---- upload.c ---------------------------------------------------------- */
+
+/*
+ * BLOCKING. Gives the young sessions that began before a time their rows in
+ * the index, so that they outlive the process.
+ */
+int cm_uploads_ripen(struct cm_store *s, int64_t before_ms,
+		     struct cm_error *err);
 
 /* ---- session.c --------------------------------------------------------- */
 

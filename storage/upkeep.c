@@ -19,6 +19,7 @@
 #define ROWS_A_BATCH	5000
 #define UPLOADS_A_BATCH 64
 #define WALK_A_BATCH	256
+#define YOUNG_MS	60000 /* then memory is for those that come */
 
 /* ---- links that are due ---------------------------------------------------
  */
@@ -224,11 +225,14 @@ static int sweep_upload(struct cm_store *s, const char *id, int64_t before_ms,
 static int sweep_uploads(struct cm_store *s, struct cm_sweep_result *ret,
 			 struct cm_error *err)
 {
-	struct idle_uploads u = {
-		.before_ms = cm_now_ms() - s->options.upload_ttl_ms,
-	};
-	int r = find_idle(s, &u, err);
+	int64_t now = cm_now_ms();
+	struct idle_uploads u = {.before_ms = now - s->options.upload_ttl_ms};
+	int64_t young = now - YOUNG_MS;
+	int r = cm_uploads_ripen(s, young > u.before_ms ? young : u.before_ms,
+				 err);
 
+	if (r == 0)
+		r = find_idle(s, &u, err);
 	for (size_t i = 0; r == 0 && i < u.len; i++)
 		r = sweep_upload(s, u.ids[i], u.before_ms, ret, err);
 	if (u.len == UPLOADS_A_BATCH)
@@ -339,7 +343,8 @@ static bool session_file_orphan(void *arg, const char *id)
 	cm_auto(reader) struct cm_db *db = NULL;
 	cm_auto(stmt) sqlite3_stmt *st = NULL;
 
-	return cm_index_reader(s->index, &db, NULL) == 0 &&
+	return !cm_young_has(s->young, id, NULL) &&
+	       cm_index_reader(s->index, &db, NULL) == 0 &&
 	       cm_db_query(db, "SELECT 1 FROM uploads WHERE id = ?", &st, NULL,
 			   CM_TEXT(id)) == 0;
 }

@@ -2,10 +2,11 @@
  * upload.c - bytes on their way in: in memory while they are few, then in a
  * file; hashed as they come (plain), or checked at commit (zstd).
  *
- * A session is a row of the index; its bytes are a file named by its id, made
- * when the first byte is kept. What was acknowledged (cm_upload_sync) is in
- * that file, synced; its length is the session's offset, and its name says if
- * the bytes are a zstd frame.
+ * A session is young (young.h) until bytes of it are acknowledged or the store
+ * is closed, from then on a row of the index; its bytes are a file named by its
+ * id, made when the first byte is kept. What was acknowledged (cm_upload_sync)
+ * is in that file, synced; its length is the session's offset, and its name
+ * says if the bytes are a zstd frame.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,12 +19,14 @@
 
 #include <cachemount/names.h>
 #include <cachemount/protocol.h>
+#include <cachemount/units.h>
 
 #include "store_private.h"
 
 #define WRITEBACK_STEP (4 << 20)
 #define READ_PIECE     (256 << 10)
 #define SESSIONS_MAX   100000 /* a row and maybe a file each */
+#define RIPEN_BATCH    64
 
 struct cm_upload {
 	struct cm_store *store;
@@ -45,23 +48,67 @@ struct begin_job {
 	const char *id;
 };
 
+static int insert_session(struct cm_tx *tx, const char *repo, const char *id,
+			  int64_t begun_ms, struct cm_error *err)
+{
+	int64_t repo_id = 0;
+	int r = cm_repo_make(tx, repo, &repo_id, err);
+
+	if (r == 0)
+		r = cm_db_run(
+			tx->db, "INSERT OR IGNORE INTO uploads VALUES(?, ?, ?)",
+			err, CM_TEXT(id), CM_INT(repo_id), CM_INT(begun_ms));
+	if (r == 0)
+		tx->totals[CM_TOTAL_UPLOADS] += cm_db_changed(tx->db);
+	return r;
+}
+
 static int begin_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 {
 	const struct begin_job *j = arg;
-	int64_t repo_id = 0, open = 0;
+	int64_t open = 0;
 	int r = cm_tx_total(tx, CM_TOTAL_UPLOADS, &open, err);
 
 	if (r == 0 && open >= SESSIONS_MAX)
 		return cm_error_set(err, CM_ERR_BUSY,
 				    "too many upload sessions are open");
-	if (r == 0)
-		r = cm_repo_make(tx, j->repo, &repo_id, err);
-	if (r == 0)
-		r = cm_db_run(tx->db, "INSERT INTO uploads VALUES(?, ?, ?)",
-			      err, CM_TEXT(j->id), CM_INT(repo_id),
-			      CM_INT(tx->now_ms));
-	if (r == 0)
-		tx->totals[CM_TOTAL_UPLOADS]++;
+	return r < 0 ? r : insert_session(tx, j->repo, j->id, tx->now_ms, err);
+}
+
+struct ripen_job {
+	struct cm_young_item items[RIPEN_BATCH];
+	size_t len;
+};
+
+static int ripen_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
+{
+	const struct ripen_job *j = arg;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < j->len; i++)
+		r = insert_session(tx, j->items[i].repo, j->items[i].id,
+				   j->items[i].begun_ms, err);
+	return r;
+}
+
+/* A session that ends in between leaves a row to the sweep. */
+int cm_uploads_ripen(struct cm_store *s, int64_t before_ms,
+		     struct cm_error *err)
+{
+	struct ripen_job j;
+	int r = 0;
+
+	do {
+		j.len = cm_young_list(s->young, before_ms, j.items,
+				      RIPEN_BATCH);
+		if (j.len > 0)
+			r = cm_index_write(s->index, ripen_tx, &j, err);
+		for (size_t i = 0; i < j.len; i++) {
+			if (r == 0)
+				cm_young_remove(s->young, j.items[i].id, NULL);
+			free(j.items[i].repo);
+		}
+	} while (r == 0 && j.len == RIPEN_BATCH);
 	return r;
 }
 
@@ -75,6 +122,8 @@ int cm_upload_begin(struct cm_store *s, const char *repo,
 		return cm_error_errno(err, "cannot get random bytes");
 	snprintf(ret_id, CM_UPLOAD_ID_SIZE, "%016" PRIx64 "%016" PRIx64,
 		 random[0], random[1]);
+	if (cm_young_add(s->young, ret_id, repo, cm_now_ms()))
+		return 0;
 	return cm_index_write(s->index, begin_tx, &j, err);
 }
 
@@ -115,6 +164,8 @@ static int require_session(struct cm_store *s, const char *repo, const char *id,
 
 	if (!id_valid(id))
 		return no_session(repo, err);
+	if (cm_young_has(s->young, id, repo))
+		return 0;
 	r = cm_index_reader(s->index, &db, err);
 	if (r == 0)
 		r = session_exists(db, repo, id, err);
@@ -147,7 +198,7 @@ static void refuse(struct cm_upload *u)
 	struct begin_job j = {.repo = u->repo, .id = u->id};
 
 	u->ended = true;
-	if (u->id[0])
+	if (u->id[0] && !cm_young_remove(u->store->young, u->id, NULL))
 		cm_index_write(u->store->index, end_tx, &j, NULL);
 }
 
@@ -408,6 +459,20 @@ int cm_upload_append(struct cm_upload *u, const void *data, size_t len,
 	return cm_hasher_update(u->hasher, data, len, err);
 }
 
+/* Before bytes are acknowledged, the session has its row. */
+static int ripen(struct cm_upload *u, struct cm_error *err)
+{
+	struct begin_job j = {.repo = u->repo, .id = u->id};
+	int r;
+
+	if (!u->id[0] || !cm_young_has(u->store->young, u->id, NULL))
+		return 0;
+	r = cm_index_write(u->store->index, begin_tx, &j, err);
+	if (r == 0)
+		cm_young_remove(u->store->young, u->id, NULL);
+	return r;
+}
+
 int cm_upload_sync(struct cm_upload *u, struct cm_error *err)
 {
 	int r = 0;
@@ -421,7 +486,7 @@ int cm_upload_sync(struct cm_upload *u, struct cm_error *err)
 		r = cm_bytes_session_sync(u->store->bytes, &u->temp, err);
 	if (u->temp.spoilt)
 		refuse(u);
-	return r;
+	return r == 0 ? ripen(u, err) : r;
 }
 
 /* ---- ending -------------------------------------------------------------- */
@@ -514,6 +579,7 @@ int cm_upload_commit(struct cm_upload *u, const struct cm_digest *expected,
 		     struct cm_blob_info *ret, struct cm_error *err)
 {
 	struct cm_candidate c = {.session = u->id[0] ? u->id : NULL};
+	bool in_file = u->temp.fd >= 0;
 	int r = commit(u, &c, expected, err);
 
 	/* The hash has been used up: who tries again computes it again. */
@@ -522,6 +588,8 @@ int cm_upload_commit(struct cm_upload *u, const struct cm_digest *expected,
 		return r;
 	u->ended = true;
 	if (u->id[0])
+		cm_young_remove(u->store->young, u->id, NULL);
+	if (u->id[0] && in_file)
 		cm_bytes_session_remove(u->store->bytes, u->id, NULL);
 	*ret = c.info;
 	return 0;
@@ -541,7 +609,8 @@ int cm_upload_cancel(struct cm_store *s, const char *repo, const char *id,
 	r = cm_sessions_take(s->sessions, id, &known, &known_offset, err);
 	if (r < 0)
 		return r;
-	r = cm_index_write(s->index, end_tx, &j, err);
+	if (!cm_young_remove(s->young, id, repo))
+		r = cm_index_write(s->index, end_tx, &j, err);
 	if (r == 0) {
 		cm_bytes_session_remove(s->bytes, id, NULL);
 		cm_hasher_free(cm_take_ptr(known));

@@ -172,8 +172,9 @@ int cm_store_blob_verify(struct cm_store *s, const char *repo,
 struct cm_upload;
 
 /*
- * BLOCKING. Starts a session in `repo` (created if new) that survives a
- * restart. Writes its id.
+ * BLOCKING. Starts a session in `repo` (created with the first bytes that are
+ * kept). Writes its id. The session survives a restart; a crash too, once bytes
+ * of it have been acknowledged (cm_upload_sync).
  */
 int cm_upload_begin(struct cm_store *s, const char *repo,
 		    char ret_id[static CM_UPLOAD_ID_SIZE],

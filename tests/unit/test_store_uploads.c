@@ -500,6 +500,39 @@ static void test_store_uploads__many_sessions(void **state)
 	content_free(&c);
 }
 
+/* Without an acknowledged byte a session has no row, up to a bound. */
+static void test_store_uploads__young(void **state)
+{
+	enum { N = 1050, IN_MEMORY = 1024 };
+
+	struct store_fixture *f = *state;
+	struct content c = content_noise(1, 100);
+	static char ids[N][ID];
+
+	for (int i = 0; i < N; i++)
+		begin(f, ids[i]);
+	assert_int_equal(sessions(f), N);
+	assert_int_equal(store_sql(f, "SELECT count(*) FROM uploads"),
+			 N - IN_MEMORY);
+	/* What is acknowledged has one. */
+	send(f, ids[0], &c, 0, 50);
+	assert_int_equal(store_sql(f, "SELECT count(*) FROM uploads"),
+			 N - IN_MEMORY + 1);
+	assert_int_equal(sessions(f), N);
+	assert_ok(cm_upload_cancel(f->store, "main/a", ids[1], &f->err),
+		  &f->err);
+	assert_int_equal(sessions(f), N - 1);
+	/* A store that closes in good order forgets none. */
+	store_reopen(f);
+	assert_int_equal(sessions(f), N - 1);
+	for (int i = 2; i < N; i++)
+		cm_upload_close(open_at(f, ids[i], 0));
+	send(f, ids[0], &c, 50, 50);
+	assert_ok(finish(f, ids[0], &c), &f->err);
+	assert_int_equal(sessions(f), N - 2);
+	content_free(&c);
+}
+
 int main(void)
 {
 #define CASE(name)                                                             \
@@ -525,6 +558,7 @@ int main(void)
 		CASE(one_encoding_a_session),
 		CASE(too_large),
 		CASE(many_sessions),
+		CASE(young),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
