@@ -149,3 +149,12 @@ int cm_schema_migrate(struct cm_db *db, struct cm_error *err)
 	}
 	return 0;
 }
+
+int cm_schema_is_current(struct cm_db *db, bool *ret, struct cm_error *err)
+{
+	int64_t version = 0;
+	int r = read_version(db, &version, err);
+
+	*ret = version == STEPS_LEN;
+	return r;
+}
