@@ -45,6 +45,10 @@ struct cm_config {
 	int64_t lease_ms;
 	int64_t upload_ttl_ms;
 	int64_t drain_timeout_ms;
+	int64_t scrub_rate; /* bytes a second; 0: off */
+	int64_t scrub_every_ms;
+	int64_t backup_every_ms; /* 0: off */
+	int64_t backup_keep;
 	enum cm_log_format log_format;
 	enum cm_log_level log_level;
 	bool access_log;

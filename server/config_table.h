@@ -8,6 +8,7 @@ enum cm_setting_kind {
 	CM_SETTING_TEXT,
 	CM_SETTING_COUNT,
 	CM_SETTING_DURATION,
+	CM_SETTING_RATE, /* a size a second */
 	CM_SETTING_CHOICE,
 	CM_SETTING_SWITCH, /* on or off */
 };
@@ -21,7 +22,7 @@ struct cm_setting {
 	const char *name;
 	enum cm_setting_kind kind;
 	size_t offset;	  /* of the member in struct cm_config */
-	int64_t min, max; /* of a count, or of milliseconds */
+	int64_t min, max; /* of a count, milliseconds, or bytes */
 	const struct cm_choice *choices;
 	const char *initial; /* text of the default; NULL: none */
 	const char *operand; /* in the help text */

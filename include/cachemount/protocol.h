@@ -64,6 +64,7 @@
 #define CM_API_TAGS	    "/api/v1/tags"	   /* GET ?prefix=&n=&last= */
 #define CM_API_PURGE	    "/api/v1/purge"	   /* POST */
 #define CM_API_VERIFY	    "/api/v1/verify"	   /* POST */
+#define CM_API_BACKUP	    "/api/v1/backup"	   /* GET, POST */
 
 #define CM_DEFAULT_URL "http://127.0.0.1:8080"
 

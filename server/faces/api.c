@@ -12,11 +12,14 @@
  *	 "ratios":{"deduplication","compression","hits"},
  *	 "counters":{"<name>":N,…},
  *	 "server":{"started","uptime_ms","connections","requests",
- *		"sent_bytes","received_bytes","draining"}}
+ *		"sent_bytes","received_bytes","draining"},
+ *	 "scrub":{"running","progress","began","ended"},
+ *	 "backup":{…}}
  *	A manifest is one of "blobs" as well, and one of "manifests" for each
  *	repository that has it.
  *	deduplication = referenced / content bytes, compression = content /
  *	stored bytes, hits = hits / (hits + misses); null where undefined.
+ *	"progress" is of the round under way, 0 to 1; "backup" as below.
  *
  * GET /api/v1/repositories?prefix=&n=&last=		(pull)
  *	{"repositories":["…",…],"next":"…"}
@@ -40,6 +43,15 @@
  *	{"repository","digests":["…",…],"offset":N} or
  *	{"repository","tag","offset":N}
  *	-> {"results":[{"digest","status","message"},…],"more":B,"next":N}
+ *
+ * GET /api/v1/backup					(admin on **)
+ *	{"state":"none"|"running"|"done"|"failed","count":N,"file":"…",
+ *	 "bytes":N,"made":"…","failure":"…"}
+ *	The newest backup of the index, by its name in the data folder, and how
+ *	the last try went. file, made and failure may be null.
+ *
+ * POST /api/v1/backup {}				(admin on **)
+ *	Begins a backup, and answers like GET, at once.
  */
 #include <stdio.h>
 #include <string.h>
@@ -163,6 +175,8 @@ static const struct cm_route routes[] = {
 	{"GET", CM_API_TAGS, CM_PERM_PULL, &cm_api_tags},
 	{"POST", CM_API_PURGE, CM_PERM_NONE, &cm_api_purge},
 	{"POST", CM_API_VERIFY, CM_PERM_NONE, &cm_api_verify},
+	{"GET", CM_API_BACKUP, CM_PERM_NONE, &cm_api_backup_get},
+	{"POST", CM_API_BACKUP, CM_PERM_NONE, &cm_api_backup_post},
 };
 
 const struct cm_face cm_api_face = {

@@ -70,6 +70,7 @@ static int add_counter(void *arg, const char *name, int64_t value)
 static int stats(struct cm_request *r, struct cm_error *err)
 {
 	cm_auto(json) json_t *counters = json_object();
+	cm_auto(json) json_t *scrub = NULL, *backup = NULL;
 	struct cm_store *store = cm_request_store(r);
 	struct cm_store_stats s;
 	json_t *body;
@@ -82,10 +83,16 @@ static int stats(struct cm_request *r, struct cm_error *err)
 		return cm_error_nomem(err);
 	if (status < 0)
 		return status;
-	body = json_pack("{s:s,s:o,s:o,s:O,s:o}", "version", CM_VERSION,
+	status = cm_api_scrub_json(store, &scrub, err);
+	if (status == 0)
+		status = cm_api_backup_json(store, &backup, err);
+	if (status < 0)
+		return status;
+	body = json_pack("{s:s,s:o,s:o,s:O,s:o,s:O,s:O}", "version", CM_VERSION,
 			 "store", store_json(&s), "ratios",
 			 ratios_json(&s, counters), "counters", counters,
-			 "server", server_json(r));
+			 "server", server_json(r), "scrub", scrub, "backup",
+			 backup);
 	if (!body)
 		return cm_error_nomem(err);
 	return cm_reply_json(r, 200, body, err);

@@ -14,7 +14,8 @@ def stats():
     a = r.get("/api/v1/stats")
     equal("stats", 200, a.status)
     s = a.json()
-    equal("stats: parts", {"version", "store", "ratios", "counters",
+    equal("stats: parts", {"version", "store", "ratios", "counters", "scrub",
+                           "backup",
                            "server"}, set(s))
     equal("stats: an empty store", (0, 0, None),
           (s["store"]["tags"], s["store"]["blobs"],
