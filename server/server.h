@@ -9,13 +9,14 @@
 /* The program's exit statuses, as its manual page tells them. */
 enum cm_exit {
 	CM_EXIT_OK = 0,
-	CM_EXIT_FAILURE = 1, /* anything else */
-	CM_EXIT_USAGE = 2,   /* bad option, setting or token file */
-	CM_EXIT_DATA = 3,    /* data folder missing, full or unwritable */
-	CM_EXIT_BUSY = 4,    /* another cachemountd has the data folder */
-	CM_EXIT_LISTEN = 5,  /* the address cannot be had */
-	CM_EXIT_CORRUPT = 6, /* the index is damaged */
-	CM_EXIT_TOO_NEW = 7, /* a newer version wrote the data folder */
+	CM_EXIT_FAILURE = 1,  /* anything else */
+	CM_EXIT_USAGE = 2,    /* bad option, setting or token file */
+	CM_EXIT_DATA = 3,     /* data folder missing, full or unwritable */
+	CM_EXIT_BUSY = 4,     /* another cachemountd has the data folder */
+	CM_EXIT_LISTEN = 5,   /* the address cannot be had */
+	CM_EXIT_CORRUPT = 6,  /* the index is damaged */
+	CM_EXIT_TOO_NEW = 7,  /* a newer version wrote the data folder */
+	CM_EXIT_FINDINGS = 8, /* fsck: harmful findings are left */
 };
 
 /*
