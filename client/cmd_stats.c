@@ -32,6 +32,27 @@ static void print_ratio(const char *label, const json_t *ratios,
 		printf("%-22s -\n", label);
 }
 
+/* "3 % of the round", or when the last one ended. */
+static void print_scrub(const json_t *scrub)
+{
+	const json_t *progress = json_object_get(scrub, "progress");
+	const char *ended = cm_json_text(scrub, "ended");
+
+	if (json_is_true(json_object_get(scrub, "running")))
+		printf("%-22s %.0f %% done\n", "scrub",
+		       json_number_value(progress) * 100);
+	else
+		printf("%-22s %s%s\n", "scrub", *ended ? "ended " : "-", ended);
+}
+
+static void print_backup(const json_t *backup)
+{
+	const char *made = cm_json_text(backup, "made");
+
+	printf("%-22s %s%s\n", "index backed up", *made ? made : "-",
+	       *cm_json_text(backup, "failure") ? ", the last try failed" : "");
+}
+
 static void print_stats(const json_t *o)
 {
 	const json_t *store = json_object_get(o, "store");
@@ -65,6 +86,8 @@ static void print_stats(const json_t *o)
 	print_ratio("compression", ratios, "compression");
 	print_count("uploads open", store, "uploads");
 	print_count("quarantined", store, "quarantined");
+	print_scrub(json_object_get(o, "scrub"));
+	print_backup(json_object_get(o, "backup"));
 }
 
 int cm_cmd_stats(struct cm_cli *cli, int argc, char **argv)
