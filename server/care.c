@@ -18,7 +18,7 @@
 #define TRIM_MS	      (3600 * 1000LL)
 #define FIRST_MS      (600 * 1000LL) /* a start has better to do */
 #define BACKUP_RATE   (64 << 20)     /* bytes a second */
-#define SHORTEST_NAP  5		     /* ms */
+#define SHORTEST_NAP  50	     /* ms: small blobs go in bursts */
 #define STOP_WAIT_S   5
 #define IOPRIO_THREAD 1 /* linux/ioprio.h, which C libraries do not have */
 #define IOPRIO_IDLE   (3 << 13)

@@ -151,7 +151,7 @@ int cm_bytes_clear_uploads(struct cm_bytes *b, size_t max,
 
 /* ---- keeping whole (bytes_care.c) -------------------------------------- */
 
-/* Whether `path` looks like a data folder: it has an index, or blobs. */
+/* Does `path` look like a data folder: has it an index, blobs or backups? */
 bool cm_bytes_is_data_dir(const char *path);
 
 /*

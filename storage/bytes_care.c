@@ -40,7 +40,8 @@ bool cm_bytes_is_data_dir(const char *path)
 	cm_autofd int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	return fd >= 0 && (faccessat(fd, "index.db", F_OK, 0) == 0 ||
-			   faccessat(fd, "blobs/sha256", F_OK, 0) == 0);
+			   faccessat(fd, "blobs/sha256", F_OK, 0) == 0 ||
+			   faccessat(fd, "backups", F_OK, 0) == 0);
 }
 
 /* ---- quarantine ------------------------------------------------------ */

@@ -45,13 +45,15 @@ static int after_piece(struct reading *rd, ssize_t n, struct cm_error *err)
 static int hash_content(struct reading *rd, struct cm_digest *ret,
 			struct cm_error *err)
 {
-	cm_autofree char *buf = malloc(PIECE);
+	int64_t size = cm_blob_info(rd->blob)->size;
+	size_t piece = size < PIECE ? (size_t)size + 1 : PIECE;
+	cm_autofree char *buf = malloc(piece);
 	cm_auto(hasher) struct cm_hasher *h = NULL;
 	ssize_t n = 1;
 	int r = buf ? cm_hasher_new(&h, err) : cm_error_nomem(err);
 
 	while (r == 0 && n > 0) {
-		n = cm_blob_read(rd->blob, buf, PIECE, err);
+		n = cm_blob_read(rd->blob, buf, piece, err);
 		if (n < 0)
 			return (int)n;
 		r = cm_hasher_update(h, buf, (size_t)n, err);

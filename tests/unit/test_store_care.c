@@ -4,9 +4,11 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -89,6 +91,28 @@ static void open_store(struct store_fixture *f)
 	assert_null(f->store);
 	assert_ok(cm_store_open(&f->options, &f->store, &f->err), &f->err);
 	assert_consistent(f);
+}
+
+static int rebuild_with(struct store_fixture *f, struct cm_rebuild_options o,
+			struct cm_rebuild_result *ret)
+{
+	assert_null(f->store);
+	o.data_dir = f->dir;
+	return cm_rebuild(&o, ret, &f->err);
+}
+
+#define rebuild(f, ret, ...)                                                   \
+	rebuild_with((f), (struct cm_rebuild_options){__VA_ARGS__}, (ret))
+
+static void overwrite(const char *path, size_t len)
+{
+	struct content c = content_noise(77, len);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, c.data, c.len), c.len);
+	close(fd);
+	content_free(&c);
 }
 
 /* ---- scrub ----------------------------------------------------------- */
@@ -376,6 +400,105 @@ static void test_store_care__a_backup_that_is_stopped_leaves_none(void **state)
 	content_free(&c);
 }
 
+struct pushing {
+	struct store_fixture *f;
+	unsigned int pushed;
+};
+
+static int push_meanwhile(void *arg, int64_t bytes)
+{
+	struct pushing *p = arg;
+	struct content c = content_noise(5000 + p->pushed++, 300);
+
+	(void)bytes;
+	assert_ok(store_push(p->f, REPO, &c, NULL), &p->f->err);
+	content_free(&c);
+	return 0;
+}
+
+/* Each step of the copy meets a commit; it is one state all the same. */
+static void test_store_care__a_backup_is_one_state(void **state)
+{
+	struct store_fixture *f = *state;
+	struct pushing p = {.f = f};
+	struct cm_backup_options o = {
+		.keep = 1,
+		.pace = push_meanwhile,
+		.arg = &p,
+	};
+	struct cm_backup_status status;
+	struct cm_rebuild_result r;
+	struct content c;
+
+	for (unsigned int i = 0; i < 400; i++) {
+		c = push(f, i, 15000);
+		content_free(&c);
+	}
+	assert_ok(cm_store_backup(f->store, &o, &f->err), &f->err);
+	assert_ok(cm_store_backup_status(f->store, &status, &f->err), &f->err);
+	assert_true(status.size > 400 * 15000);
+	assert_in_range(p.pushed, status.size >> 20, (status.size >> 20) + 2);
+	close_store(f);
+	assert_int_equal(unlink(path_in(f, "index.db")), 0);
+	assert_ok(rebuild_with(f, (struct cm_rebuild_options){.force = false},
+			       &r),
+		  &f->err);
+	assert_int_equal(r.check.harmful, 0);
+	assert_int_equal(r.blobs, 400);
+	open_store(f);
+}
+
+/* Files may not grow beyond this: as if the disk were full. */
+static void limit_files(rlim_t size)
+{
+	struct rlimit limit = {.rlim_cur = size, .rlim_max = RLIM_INFINITY};
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* The disk fills up in the middle of it. */
+static void test_store_care__a_copy_that_does_not_fit(void **state)
+{
+	struct store_fixture *f = *state;
+	struct cm_backup_options o = {.keep = 1};
+	struct cm_rebuild_result r;
+	struct test_manifest m;
+	struct content c;
+	int status;
+
+	for (unsigned int i = 0; i < 100; i++) {
+		c = push(f, i, 15000);
+		content_free(&c);
+	}
+	c = push(f, 200, LARGE);
+	m = put(f, "t", &c, 1);
+	limit_files(300000);
+	status = cm_store_backup(f->store, &o, &f->err);
+	limit_files(RLIM_INFINITY);
+	assert_true(status < 0);
+	assert_int_equal(files_in(f, "backups"), 0);
+	assert_tagged(f, REPO, "t", &m);
+	back_up(f, 1);
+	close_store(f);
+	overwrite(path_in(f, "index.db"), 9000);
+	limit_files(300000);
+	status = rebuild_with(f, (struct cm_rebuild_options){.force = false},
+			      &r);
+	limit_files(RLIM_INFINITY);
+	assert_true(status < 0);
+	assert_int_equal(access(path_in(f, "index.db.rebuild"), F_OK), -1);
+	assert_int_equal(access(path_in(f, "index.db"), F_OK), 0);
+	assert_int_equal(access(path_in(f, "index.db.damaged-1"), F_OK), -1);
+	assert_ok(rebuild_with(f, (struct cm_rebuild_options){.force = false},
+			       &r),
+		  &f->err);
+	open_store(f);
+	assert_tagged(f, REPO, "t", &m);
+	content_free(&c);
+	manifest_free(&m);
+}
+
 /* ---- check ----------------------------------------------------------- */
 
 static struct cm_check_result check(struct store_fixture *f, bool read_data,
@@ -518,28 +641,6 @@ static void test_store_care__check_mends_what_the_disk_lost(void **state)
 }
 
 /* ---- rebuild --------------------------------------------------------- */
-
-static int rebuild_with(struct store_fixture *f, struct cm_rebuild_options o,
-			struct cm_rebuild_result *ret)
-{
-	assert_null(f->store);
-	o.data_dir = f->dir;
-	return cm_rebuild(&o, ret, &f->err);
-}
-
-#define rebuild(f, ret, ...)                                                   \
-	rebuild_with((f), (struct cm_rebuild_options){__VA_ARGS__}, (ret))
-
-static void overwrite(const char *path, size_t len)
-{
-	struct content c = content_noise(77, len);
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, c.data, c.len), c.len);
-	close(fd);
-	content_free(&c);
-}
 
 /* The store as it was, less what the disk has not. */
 static void test_store_care__rebuild_from_a_backup(void **state)
@@ -760,6 +861,8 @@ int main(void)
 		CASE(quarantine_is_bounded),
 		CASE(backups_are_numbered_and_few),
 		CASE(a_backup_that_is_stopped_leaves_none),
+		CASE(a_backup_is_one_state),
+		CASE(a_copy_that_does_not_fit),
 		CASE(check_of_a_whole_store_finds_nothing),
 		CASE(check_mends_every_count),
 		CASE(check_mends_what_the_disk_lost),
