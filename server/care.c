@@ -214,17 +214,21 @@ static bool backup(struct cm_care *c)
 	return r == 0;
 }
 
-/* Is the newest too old? A clock that was set back must not put one off. */
+bool cm_care_backup_due(const struct cm_backup_status *status, int64_t every_ms,
+			int64_t now_ms)
+{
+	int64_t age = now_ms - status->made_ms;
+
+	return status->count == 0 || age < 0 || age >= every_ms;
+}
+
 static bool due(struct cm_care *c)
 {
 	struct cm_backup_status status;
-	int64_t age;
 
-	if (cm_store_backup_status(c->options.store, &status, NULL) < 0)
-		return false;
-	age = cm_now_ms() - status.made_ms;
-	return status.count == 0 || age < 0 ||
-	       age >= c->options.backup_every_ms;
+	return cm_store_backup_status(c->options.store, &status, NULL) == 0 &&
+	       cm_care_backup_due(&status, c->options.backup_every_ms,
+				  cm_now_ms());
 }
 
 static void *keeper_main(void *arg)

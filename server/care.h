@@ -20,6 +20,7 @@
 
 #include <cachemount/error.h>
 
+struct cm_backup_status;
 struct cm_care;
 struct cm_store;
 
@@ -31,6 +32,13 @@ struct cm_care_options {
 	int64_t backup_every_ms; /* 0: only when asked for */
 	int64_t backup_keep;
 };
+
+/*
+ * Is it time for another backup? A clock that was set back must not put one off
+ * until it has caught up.
+ */
+bool cm_care_backup_due(const struct cm_backup_status *status, int64_t every_ms,
+			int64_t now_ms);
 
 /* Starts both threads. Caller ends them with cm_care_stop(). */
 int cm_care_start(const struct cm_care_options *options, struct cm_care **ret,
