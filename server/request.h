@@ -108,6 +108,13 @@ const char *cm_request_param(const struct cm_request *r, const char *name);
 /* A query argument, decoded; NULL if absent; the first if repeated. */
 const char *cm_request_query(const struct cm_request *r, const char *name);
 
+/*
+ * The values of a query argument that may be repeated, in order: how many there
+ * are; the first `max` of them in `ret`.
+ */
+size_t cm_request_query_all(const struct cm_request *r, const char *name,
+			    const char **ret, size_t max);
+
 /* A header field's value; NULL if absent. Repeated lists are joined ", ". */
 const char *cm_request_header(const struct cm_request *r, const char *name);
 

@@ -89,6 +89,12 @@ const char *cm_request_query(const struct cm_request *r, const char *name)
 	return cm_query_get(&r->query, name);
 }
 
+size_t cm_request_query_all(const struct cm_request *r, const char *name,
+			    const char **ret, size_t max)
+{
+	return cm_query_all(&r->query, name, ret, max);
+}
+
 /* What is gathered of the fields of one name. */
 struct gathered {
 	const char *name;
