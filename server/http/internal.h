@@ -285,6 +285,12 @@ bool cm_reply_add_headers(const struct cm_request *r,
 enum MHD_Result cm_reply_queue(struct cm_request *r);
 
 /*
+ * challenge.c: adds the WWW-Authenticate that a 401 brings with it, and says
+ * that it must not be stored.
+ */
+void cm_challenge_add(struct cm_request *r);
+
+/*
  * linger.c: answers a request whose body is still coming, past libmicrohttpd,
  * which takes no reply then: writes the reply to the socket, ends our
  * direction, and swallows what comes for a while, so that the client reads the
