@@ -58,6 +58,7 @@ if command -v skopeo >/dev/null; then
 	python3 "$(dirname "$0")/images.py" "$WORK/in"
 	mkdir "$WORK/nobody"
 	export REGISTRY_AUTH_FILE=$WORK/nobody/auth.json
+	export DOCKER_CONFIG=$WORK/nobody
 	copy()
 	{
 		skopeo --insecure-policy --tmpdir "$WORK" copy --quiet --all \
