@@ -69,6 +69,11 @@ static const struct table_check checks[] = {
 	 " WHERE NOT " MANIFEST_OF("e", "manifest"),
 	 "DELETE FROM manifest_refs"
 	 " WHERE NOT " MANIFEST_OF("manifest_refs", "manifest")},
+	{"referrers are manifests that are not there",
+	 "SELECT count(*) FROM referrers r"
+	 " WHERE NOT " MANIFEST_OF("r", "manifest"),
+	 "DELETE FROM referrers"
+	 " WHERE NOT " MANIFEST_OF("referrers", "manifest")},
 	{"links lead to no blob",
 	 "SELECT count(*) FROM repo_blobs l WHERE NOT EXISTS"
 	 " (SELECT 1 FROM blobs b WHERE b.digest = l.digest)",

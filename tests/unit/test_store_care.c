@@ -551,14 +551,21 @@ static void test_store_care__check_mends_every_count(void **state)
 		"INSERT INTO broken(repo_id, digest, reasons)"
 		" SELECT repo_id, digest, 2 FROM manifests",
 		"INSERT INTO blob_data(data) VALUES(zeroblob(10))",
-		"INSERT INTO tags SELECT repo_id, 'none', zeroblob(32), 1, 1,"
-		" 0, NULL FROM tags",
-		"INSERT INTO repo_blobs SELECT id, zeroblob(32), 1, 0"
+		"INSERT INTO tags(repo_id, name, digest, created_ms,"
+		" updated_ms, pulled_ms) SELECT repo_id, 'none',"
+		" zeroblob(32), 1, 1, 0 FROM tags",
+		"INSERT INTO repo_blobs(repo_id, digest, since_ms, refs)"
+		" SELECT id, zeroblob(32), 1, 0"
 		" FROM repositories",
-		"INSERT INTO blobs VALUES(zeroblob(32), 1, 1, 0, 0, 0)",
-		"INSERT INTO manifest_refs SELECT id, zeroblob(32),"
+		"INSERT INTO blobs(digest, size, stored_size, encoding,"
+		" inline_id, holders) VALUES(zeroblob(32), 1, 1, 0, 0, 0)",
+		"INSERT INTO manifest_refs(repo_id, manifest, digest, child)"
+		" SELECT id, zeroblob(32),"
 		" zeroblob(32), 0 FROM repositories",
-		"INSERT INTO tags SELECT 99, name, digest, 1, 1, 0, NULL"
+		"INSERT INTO referrers(repo_id, subject, manifest)"
+		" SELECT id, zeroblob(32), zeroblob(32) FROM repositories",
+		"INSERT INTO tags(repo_id, name, digest, created_ms,"
+		" updated_ms, pulled_ms) SELECT 99, name, digest, 1, 1, 0"
 		" FROM tags",
 	};
 	struct store_fixture *f = *state;
