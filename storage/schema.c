@@ -93,6 +93,19 @@ static const char *const steps[] = {
 	"	digest BLOB NOT NULL,"
 	"	reasons INTEGER NOT NULL,"
 	"	PRIMARY KEY(repo_id, digest)) WITHOUT ROWID;",
+
+	/* The history of use, in days since 1970 (index_usage.c). */
+	"CREATE TABLE usage("
+	"	day INTEGER NOT NULL,"
+	"	scope TEXT NOT NULL," /* "": all without a row */
+	"	kind TEXT NOT NULL,"
+	"	hits INTEGER NOT NULL,"
+	"	misses INTEGER NOT NULL,"
+	"	errors INTEGER NOT NULL,"
+	"	writes INTEGER NOT NULL,"
+	"	sent_bytes INTEGER NOT NULL,"
+	"	received_bytes INTEGER NOT NULL,"
+	"	PRIMARY KEY(day, scope, kind)) WITHOUT ROWID;",
 };
 
 #define STEPS_LEN ((int64_t)(sizeof(steps) / sizeof(steps[0])))

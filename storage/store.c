@@ -369,6 +369,11 @@ int cm_store_manifest_get(struct cm_store *s, const char *repo, const char *tag,
 	return 0;
 }
 
+int64_t cm_store_leases(struct cm_store *s)
+{
+	return cm_leases_count(s->leases, cm_monotonic_ms());
+}
+
 void cm_stored_manifest_release(struct cm_stored_manifest *m)
 {
 	free(m->media_type);

@@ -418,4 +418,76 @@ typedef int (*cm_counter_fn)(void *arg, const char *name, int64_t value);
 int cm_store_counters(struct cm_store *s, cm_counter_fn fn, void *arg,
 		      struct cm_error *err);
 
+/* Leases held now, about. Costs the same whatever the store holds. */
+int64_t cm_store_leases(struct cm_store *s);
+
+/* ---- history of use ------------------------------------------------- */
+
+/* How the store was used: lookups, and bytes of bodies on the wire. */
+struct cm_usage {
+	int64_t hits;
+	int64_t misses;
+	int64_t errors; /* lookups that failed otherwise */
+	int64_t writes; /* accepted requests to write */
+	int64_t sent_bytes;
+	int64_t received_bytes;
+};
+
+static inline void cm_usage_add(struct cm_usage *to, const struct cm_usage *u)
+{
+	to->hits += u->hits;
+	to->misses += u->misses;
+	to->errors += u->errors;
+	to->writes += u->writes;
+	to->sent_bytes += u->sent_bytes;
+	to->received_bytes += u->received_bytes;
+}
+
+static inline void cm_usage_subtract(struct cm_usage *from,
+				     const struct cm_usage *u)
+{
+	from->hits -= u->hits;
+	from->misses -= u->misses;
+	from->errors -= u->errors;
+	from->writes -= u->writes;
+	from->sent_bytes -= u->sent_bytes;
+	from->received_bytes -= u->received_bytes;
+}
+
+#define CM_USAGE_DAYS	  30  /* that are kept, today included */
+#define CM_USAGE_DAY_ROWS 512 /* of one day; beyond, scopes count as "" */
+
+/* What one scope was used for on one day. */
+struct cm_usage_row {
+	int64_t day;	   /* since 1970, UTC */
+	const char *scope; /* "": all scopes that have no row of their own */
+	const char *kind;  /* the caller's word */
+	struct cm_usage usage;
+};
+
+/*
+ * BLOCKING. Adds `n` rows to the history, in one transaction, and forgets days
+ * that are CM_USAGE_DAYS or more before the latest of them, or more than that
+ * behind it. A day has at most CM_USAGE_DAY_ROWS rows, and those of "".
+ */
+int cm_store_usage_add(struct cm_store *s, const struct cm_usage_row *rows,
+		       size_t n, struct cm_error *err);
+
+/* Called once per row; the row is borrowed for the call. As cm_tag_fn. */
+typedef int (*cm_usage_fn)(void *arg, const struct cm_usage_row *row);
+
+/*
+ * The history from `since_day` on: a row for each day and kind, in that order,
+ * its `scope` NULL.
+ */
+int cm_store_usage_days(struct cm_store *s, int64_t since_day, cm_usage_fn fn,
+			void *arg, struct cm_error *err);
+
+/*
+ * The same, a row for each scope and kind, its `day` 0: the `limit` scopes with
+ * the most lookups, these first.
+ */
+int cm_store_usage_scopes(struct cm_store *s, int64_t since_day, size_t limit,
+			  cm_usage_fn fn, void *arg, struct cm_error *err);
+
 #endif
