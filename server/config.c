@@ -337,6 +337,7 @@ void cm_config_release(struct cm_config *c)
 {
 	free(c->data);
 	free(c->listen);
+	free(c->metrics_listen);
 	free(c->token_file);
 	free(c->new_token);
 	free(c->permissions);

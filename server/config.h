@@ -37,8 +37,9 @@ struct cm_config {
 	enum cm_mode mode;
 	char *data;
 	char *listen;
-	char *token_file;   /* NULL: none */
-	unsigned anonymous; /* of enum cm_permission */
+	char *metrics_listen; /* NULL: no port of their own */
+	char *token_file;     /* NULL: none */
+	unsigned anonymous;   /* of enum cm_permission */
 	bool anonymous_set;
 	int64_t workers;
 	int64_t max_connections;

@@ -49,6 +49,10 @@ const struct cm_setting cm_settings[] = {
 	 "127.0.0.1:8080", "ADDR:PORT",
 	 "address to serve, such as [::1]:8080; port 0\n"
 	 "picks a free one and prints it"},
+	{"metrics-listen", CM_SETTING_TEXT, MEMBER(metrics_listen), 0, 0, NULL,
+	 NULL, "ADDR:PORT",
+	 "also serve /metrics and the probes here, to\n"
+	 "everyone; else only admins get /metrics"},
 	{"token-file", CM_SETTING_TEXT, MEMBER(token_file), 0, 0, NULL, NULL,
 	 "FILE",
 	 "named tokens and what each may do; read again\n"

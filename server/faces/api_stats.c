@@ -1,5 +1,4 @@
 /* api_stats.c - GET /api/v1/stats: what the store holds and how it serves. */
-#include <string.h>
 
 #include <cachemount/units.h>
 
@@ -70,6 +69,7 @@ static int add_counter(void *arg, const char *name, int64_t value)
 static int stats(struct cm_request *r, struct cm_error *err)
 {
 	cm_auto(json) json_t *counters = json_object();
+	cm_auto(json) json_t *history = NULL;
 	struct cm_store *store = cm_request_store(r);
 	struct cm_store_stats s;
 	json_t *body;
@@ -80,12 +80,14 @@ static int stats(struct cm_request *r, struct cm_error *err)
 	status = cm_store_counters(store, add_counter, counters, err);
 	if (status == CM_ERR_NO_MEMORY)
 		return cm_error_nomem(err);
+	if (status == 0)
+		status = cm_api_history(r, &history, err);
 	if (status < 0)
 		return status;
-	body = json_pack("{s:s,s:o,s:o,s:O,s:o}", "version", CM_VERSION,
+	body = json_pack("{s:s,s:o,s:o,s:O,s:O,s:o}", "version", CM_VERSION,
 			 "store", store_json(&s), "ratios",
 			 ratios_json(&s, counters), "counters", counters,
-			 "server", server_json(r));
+			 "history", history, "server", server_json(r));
 	if (!body)
 		return cm_error_nomem(err);
 	return cm_reply_json(r, 200, body, err);
