@@ -377,7 +377,7 @@ static void note_saved(struct cm_metrics *m, const struct cm_metrics_copy *copy)
 static int save(struct cm_metrics *m, struct cm_store *store,
 		struct cm_error *err)
 {
-	struct cm_usage_row rows[(CM_SCOPES_MAX + 1) * CM_KINDS_LEN];
+	struct cm_usage_row rows[(CM_COUNTED_SCOPES_MAX + 1) * CM_KINDS_LEN];
 	cm_autofree struct cm_metrics_copy *copy = NULL;
 	size_t n = 0;
 	int r = cm_metrics_copy(m, &copy, err);

@@ -27,9 +27,9 @@
 struct cm_metrics;
 struct cm_router;
 
-#define CM_SCOPES_MAX 64
-#define CM_SCOPE_SIZE 64 /* bytes of a name, with the NUL */
-#define CM_SCOPE_REST "other"
+#define CM_COUNTED_SCOPES_MAX 64
+#define CM_SCOPE_SIZE	      64 /* bytes of a name, with the NUL */
+#define CM_SCOPE_REST	      "other"
 
 /* Upper bounds of the buckets of durations; one more bucket has no bound. */
 #define CM_DURATIONS_LEN 19
@@ -93,7 +93,8 @@ struct cm_metrics_copy {
 	struct cm_request_totals totals;
 	int64_t denied[CM_DENIALS_LEN];
 	size_t scopes_len;
-	struct cm_scope scopes[CM_SCOPES_MAX + 1]; /* the rest is the last */
+	struct cm_scope
+		scopes[CM_COUNTED_SCOPES_MAX + 1]; /* the rest is the last */
 	size_t routes_len;
 	struct cm_route_counts routes[];
 };

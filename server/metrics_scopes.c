@@ -36,7 +36,8 @@ static struct cm_scope *start_row(struct cm_scope *row, const char *name)
 struct cm_scope *cm_scopes_brief(struct cm_scopes *t, const char *name,
 				 bool earned)
 {
-	size_t room = earned ? CM_SCOPES_MAX : CM_SCOPES_MAX / 2;
+	size_t room =
+		earned ? CM_COUNTED_SCOPES_MAX : CM_COUNTED_SCOPES_MAX / 2;
 	struct cm_scope *row = *name ? find(t, name) : &t->rest;
 
 	if (row)
@@ -72,7 +73,7 @@ static struct cm_scope *make_row(struct cm_scopes *t, const char *name,
 {
 	struct cm_scope *silent = &t->rows[0];
 
-	if (t->len < CM_SCOPES_MAX)
+	if (t->len < CM_COUNTED_SCOPES_MAX)
 		return start_row(&t->rows[t->len++], name);
 	for (size_t i = 1; i < t->len; i++)
 		if (t->rows[i].used_ms < silent->used_ms)

@@ -19,7 +19,7 @@
 
 struct cm_scopes {
 	size_t len;
-	struct cm_scope rows[CM_SCOPES_MAX];
+	struct cm_scope rows[CM_COUNTED_SCOPES_MAX];
 	struct cm_scope rest;
 };
 

@@ -6,8 +6,8 @@
  * 0.0.4, or OpenMetrics for a client that accepts it.
  *
  * Labels are bounded: "route" by the tables of routes, "scope" by
- * CM_SCOPES_MAX, all others by what stands here. Counters are since the start
- * of the process, except those that the store keeps (swept).
+ * CM_COUNTED_SCOPES_MAX, all others by what stands here. Counters are since the
+ * start of the process, except those that the store keeps (swept).
  */
 #include <string.h>
 

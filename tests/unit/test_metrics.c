@@ -304,17 +304,17 @@ static void test_metrics__scopes_are_few(void **state)
 	const struct cm_metrics_copy *c;
 	char repo[64];
 
-	for (int i = 0; i < 10 * CM_SCOPES_MAX; i++) {
+	for (int i = 0; i < 10 * CM_COUNTED_SCOPES_MAX; i++) {
 		snprintf(repo, sizeof(repo), "pr-%d/x", i);
 		observe(f, repo, 1, 0);
 		if (i % 20 == 0)
 			cm_metrics_gather(f->metrics);
 	}
 	c = sums(f);
-	assert_int_equal(c->scopes_len, CM_SCOPES_MAX + 1);
+	assert_int_equal(c->scopes_len, CM_COUNTED_SCOPES_MAX + 1);
 	assert_int_equal(scope(c, "")->kinds[CM_KIND_BLOB].hits,
-			 9 * CM_SCOPES_MAX);
-	assert_int_equal(c->totals.hits, 10 * CM_SCOPES_MAX);
+			 9 * CM_COUNTED_SCOPES_MAX);
+	assert_int_equal(c->totals.hits, 10 * CM_COUNTED_SCOPES_MAX);
 }
 
 /* A brief table of one scope with hits. */
@@ -336,7 +336,7 @@ static void test_metrics__a_silent_scope_gives_way(void **state)
 
 	(void)state;
 	assert_non_null(t);
-	for (int i = 0; i < CM_SCOPES_MAX; i++) {
+	for (int i = 0; i < CM_COUNTED_SCOPES_MAX; i++) {
 		snprintf(name, sizeof(name), "s%d", i);
 		add_brief(t, name, 1000 + i);
 	}
@@ -350,7 +350,7 @@ static void test_metrics__a_silent_scope_gives_way(void **state)
 	assert_int_equal(t->rest.kinds[CM_KIND_BLOB].hits, 2);
 	assert_string_equal(t->rows[0].name, "soon");
 	assert_int_equal(t->rows[0].kinds[CM_KIND_BLOB].hits, 1);
-	assert_int_equal(t->len, CM_SCOPES_MAX);
+	assert_int_equal(t->len, CM_COUNTED_SCOPES_MAX);
 	free(t);
 }
 
