@@ -32,6 +32,43 @@ static void print_ratio(const char *label, const json_t *ratios,
 		printf("%-22s -\n", label);
 }
 
+static void print_duration(const char *label, const json_t *o, const char *key)
+{
+	int64_t ms = cm_json_number(o, key);
+	char text[CM_DURATION_TEXT_SIZE];
+
+	printf("%-22s %s\n", label,
+	       ms > 0 ? cm_duration_format(ms, text) : "-");
+}
+
+/* How full it is, and what the limit costs. */
+static void print_limits(const json_t *store, const json_t *counters)
+{
+	char used[CM_SIZE_TEXT_SIZE], limit[CM_SIZE_TEXT_SIZE];
+	char ghosts[CM_SIZE_TEXT_SIZE];
+
+	printf("%-22s %s of %s%s\n", "limit",
+	       cm_size_format(cm_json_number(store, "used_bytes"), used),
+	       cm_json_number(store, "limit_bytes") > 0
+		       ? cm_size_format(cm_json_number(store, "limit_bytes"),
+					limit)
+		       : "none",
+	       json_is_true(json_object_get(store, "eviction_stuck"))
+		       ? ", nothing more may be evicted"
+		       : "");
+	printf("%-22s %" PRId64 ", %s\n", "pinned tags",
+	       cm_json_number(store, "pinned_tags"),
+	       cm_size_format(cm_json_number(store, "pinned_bytes"), used));
+	print_duration("longest idle", store, "longest_idle_ms");
+	print_duration("idle when evicted", store, "last_evicted_idle_ms");
+	printf("%-22s %" PRId64 " by size, %" PRId64 " by quota\n",
+	       "tags evicted", cm_json_number(counters, "evicted_tags_size"),
+	       cm_json_number(counters, "evicted_tags_quota"));
+	printf("%-22s %" PRId64 " misses, %s\n", "a larger limit saves",
+	       cm_json_number(counters, "ghost_hits"),
+	       cm_size_format(cm_json_number(counters, "ghost_bytes"), ghosts));
+}
+
 static void print_stats(const json_t *o)
 {
 	const json_t *store = json_object_get(o, "store");
@@ -65,6 +102,7 @@ static void print_stats(const json_t *o)
 	print_ratio("compression", ratios, "compression");
 	print_count("uploads open", store, "uploads");
 	print_count("quarantined", store, "quarantined");
+	print_limits(store, counters);
 }
 
 int cm_cmd_stats(struct cm_cli *cli, int argc, char **argv)
