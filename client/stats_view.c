@@ -1,4 +1,4 @@
-/* stats_view.c - sums of the history, and the tables of stats. */
+/* stats_view.c - sums of the history, and the tables of it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,12 +9,9 @@
 #include "output.h"
 #include "stats_view.h"
 
-#define KIND_UPLOAD "upload"
-#define WEEK	    7
-#define MONTH	    30
-#define COUNT_SIZE  24
-#define RATIO_SIZE  48
-
+#define KIND_UPLOAD	"upload"
+#define WEEK		7
+#define MONTH		30
 #define TRAFFIC_COLUMNS 6
 
 void cm_traffic_add(struct cm_traffic *t, const json_t *kinds)
@@ -57,9 +54,9 @@ const char *cm_rate_format(int64_t part, int64_t whole,
 	return out;
 }
 
-static const char *count_text(int64_t n, char out[static COUNT_SIZE])
+const char *cm_count_format(int64_t n, char out[static CM_COUNT_SIZE])
 {
-	snprintf(out, COUNT_SIZE, "%" PRId64, n);
+	snprintf(out, CM_COUNT_SIZE, "%" PRId64, n);
 	return out;
 }
 
@@ -80,11 +77,11 @@ static void rate_row(struct cm_table *t, const char *label, const int64_t *part,
 
 static void count_row(struct cm_table *t, const char *label, const int64_t *n)
 {
-	char text[3][COUNT_SIZE];
+	char text[3][CM_COUNT_SIZE];
 
-	cm_table_row(t, (const char *[]){label, count_text(n[0], text[0]),
-					 count_text(n[1], text[1]),
-					 count_text(n[2], text[2])});
+	cm_table_row(t, (const char *[]){label, cm_count_format(n[0], text[0]),
+					 cm_count_format(n[1], text[1]),
+					 cm_count_format(n[2], text[2])});
 }
 
 static void size_row(struct cm_table *t, const char *label, const int64_t *n)
@@ -137,15 +134,16 @@ static struct cm_table *traffic_table(const char *what)
 static void traffic_row(struct cm_table *table, const char *label,
 			const struct cm_traffic *t)
 {
-	char rate[CM_RATE_TEXT_SIZE], hits[COUNT_SIZE], misses[COUNT_SIZE];
+	char rate[CM_RATE_TEXT_SIZE], hits[CM_COUNT_SIZE],
+		misses[CM_COUNT_SIZE];
 	char served[CM_SIZE_TEXT_SIZE], uploaded[CM_SIZE_TEXT_SIZE];
 
 	cm_table_row(table,
 		     (const char *[]){
 			     label,
 			     cm_rate_format(t->hits, t->hits + t->misses, rate),
-			     count_text(t->hits, hits),
-			     count_text(t->misses, misses),
+			     cm_count_format(t->hits, hits),
+			     cm_count_format(t->misses, misses),
 			     cm_size_format(t->served, served),
 			     cm_size_format(t->uploaded, uploaded),
 		     });
@@ -219,70 +217,6 @@ static bool print_history(const json_t *history)
 	return print_scopes(scopes);
 }
 
-/* ---- the store ----------------------------------------------------------- */
-
-static void store_size(struct cm_table *t, const char *label, int64_t bytes)
-{
-	char text[CM_SIZE_TEXT_SIZE];
-
-	cm_table_row(t, (const char *[]){label, cm_size_format(bytes, text)});
-}
-
-static void store_count(struct cm_table *t, const char *label,
-			const json_t *store, const char *key)
-{
-	char text[COUNT_SIZE];
-
-	cm_table_row(t, (const char *[]){
-				label,
-				count_text(cm_json_number(store, key), text)});
-}
-
-static void store_ratio(struct cm_table *t, const json_t *ratios,
-			const char *key)
-{
-	const json_t *value = json_object_get(ratios, key);
-	char text[RATIO_SIZE] = "-";
-
-	if (json_is_number(value))
-		snprintf(text, sizeof(text), "%.2fx", json_number_value(value));
-	cm_table_row(t, (const char *[]){key, text});
-}
-
-static void store_saved(struct cm_table *t, int64_t named, int64_t stored)
-{
-	char size[CM_SIZE_TEXT_SIZE], rate[CM_RATE_TEXT_SIZE];
-	char text[CM_SIZE_TEXT_SIZE + CM_RATE_TEXT_SIZE + 2];
-
-	snprintf(text, sizeof(text), "%s, %s",
-		 cm_size_format(named - stored, size),
-		 cm_rate_format(named - stored, named, rate));
-	cm_table_row(t, (const char *[]){"saved on disk", text});
-}
-
-static bool print_store(const json_t *store, const json_t *ratios)
-{
-	static const char *const headings[] = {"STORE", ">NOW"};
-	int64_t named = cm_json_number(store, "referenced_bytes");
-	int64_t stored = cm_json_number(store, "stored_bytes");
-	struct cm_table *t = cm_table_new(headings, 2);
-
-	store_size(t, "content, as named", named);
-	store_size(t, "content, distinct",
-		   cm_json_number(store, "content_bytes"));
-	store_size(t, "on disk", stored);
-	store_ratio(t, ratios, "deduplication");
-	store_ratio(t, ratios, "compression");
-	if (named > 0)
-		store_saved(t, named, stored);
-	store_count(t, "repositories", store, "repositories");
-	store_count(t, "tags", store, "tags");
-	store_count(t, "blobs", store, "blobs");
-	store_count(t, "uploads open", store, "uploads");
-	store_count(t, "quarantined", store, "quarantined");
-	return cm_table_print(t);
-}
-
 bool cm_stats_print(const json_t *stats)
 {
 	const json_t *server = json_object_get(stats, "server");
@@ -296,6 +230,5 @@ bool cm_stats_print(const json_t *stats)
 	if (!print_history(json_object_get(stats, "history")))
 		return false;
 	putchar('\n');
-	return print_store(json_object_get(stats, "store"),
-			   json_object_get(stats, "ratios"));
+	return cm_stats_print_store(stats);
 }

@@ -32,7 +32,16 @@ struct cm_traffic cm_traffic_of_days(const json_t *days, int64_t span);
 const char *cm_rate_format(int64_t part, int64_t whole,
 			   char out[static CM_RATE_TEXT_SIZE]);
 
+#define CM_COUNT_SIZE 24
+
+/* A number as text. Returns out. */
+const char *cm_count_format(int64_t n, char out[static CM_COUNT_SIZE]);
+
 /* Prints all of it. False if memory ran out or stdout failed. */
 bool cm_stats_print(const json_t *stats);
+
+/* The part about the store (stats_store.c): what it holds, its limit, what
+ * went. */
+bool cm_stats_print_store(const json_t *stats);
 
 #endif

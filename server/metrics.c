@@ -197,7 +197,7 @@ static void count_scope(struct cm_scopes *t, const struct cm_observation *o)
 	char name[CM_SCOPE_SIZE];
 	struct cm_scope *row;
 
-	cm_scope_of(o->repo, name);
+	cm_counted_scope(o->repo, name);
 	row = cm_scopes_brief(t, name, earned);
 	cm_usage_add(&row->kinds[o->kind], &o->usage);
 }

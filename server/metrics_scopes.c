@@ -3,7 +3,7 @@
 
 #include "metrics_scopes.h"
 
-bool cm_scope_of(const char *repo, char out[static CM_SCOPE_SIZE])
+bool cm_counted_scope(const char *repo, char out[static CM_SCOPE_SIZE])
 {
 	size_t len = repo ? strcspn(repo, "/") : 0;
 

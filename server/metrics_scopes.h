@@ -27,7 +27,7 @@ struct cm_scopes {
  * Writes the scope of a repository: false, and "", if it counts in the rest.
  * `repo` may be NULL.
  */
-bool cm_scope_of(const char *repo, char out[static CM_SCOPE_SIZE]);
+bool cm_counted_scope(const char *repo, char out[static CM_SCOPE_SIZE]);
 
 /*
  * The row for a scope ("": the rest) in a table that is emptied every second.

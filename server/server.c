@@ -102,6 +102,11 @@ static enum cm_exit open_store(struct cm_server *s, struct cm_error *err)
 		.data_dir = s->config->data,
 		.lease_ms = s->config->lease_ms,
 		.upload_ttl_ms = s->config->upload_ttl_ms,
+		.max_bytes = s->config->max_bytes,
+		.high_percent = (int)s->config->high_percent,
+		.low_percent = (int)s->config->low_percent,
+		.quotas = s->config->quotas,
+		.quotas_len = s->config->quotas_len,
 	};
 
 	switch (cm_store_open(&options, &s->store, err)) {

@@ -44,12 +44,27 @@ int cm_bytes_check_index(struct cm_bytes *b, struct cm_error *err);
 struct cm_temp {
 	int fd; /* -1: none */
 	char name[64];
+	int64_t counted; /* bytes of it in cm_bytes_uploads() */
 	/*
 	 * A sync failed: the kernel may have dropped pages it could not write
 	 * and call the next sync a success, so the bytes can't be trusted.
 	 */
 	bool spoilt;
 };
+
+/*
+ * Bytes in uploads/, and in quarantine/. What is written to a file is counted
+ * by the writer, beforehand, with cm_bytes_count() and in the file's `counted`;
+ * what goes is counted here.
+ */
+int64_t cm_bytes_uploads(struct cm_bytes *b);
+int64_t cm_bytes_quarantined(struct cm_bytes *b);
+
+/* Adds to the bytes in uploads/; the new sum. */
+int64_t cm_bytes_count(struct cm_bytes *b, int64_t delta);
+
+/* Bytes that are free on the file system for us. */
+int cm_bytes_free(struct cm_bytes *b, int64_t *ret, struct cm_error *err);
 
 /* Creates a temporary file of this run. */
 int cm_bytes_temp_new(struct cm_bytes *b, struct cm_temp *ret,

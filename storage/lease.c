@@ -12,6 +12,10 @@
 #define SLOTS	     4096 /* per shard: 256 Ki leases, 4 MiB in all */
 #define PROBES_MAX   32
 #define PROMISES_MAX 0xffff
+#define CONDEMNED    32 /* per shard */
+
+/* Cells of the filter: seconds until which what falls on it is leased. */
+#define FILTER (1u << 21)
 
 /*
  * `promises` counts to whom the blob was promised since the lease began; a
@@ -25,6 +29,8 @@ struct lease {
 
 struct shard {
 	pthread_mutex_t lock;
+	uint64_t condemned[CONDEMNED];
+	size_t condemned_len;
 	struct lease slots[SLOTS];
 };
 
@@ -32,7 +38,10 @@ struct cm_leases {
 	int64_t lease_ms;
 	_Atomic int64_t all_until_ms;
 	_Atomic int64_t end_ms;
+	_Atomic uint64_t generation;
+	_Atomic bool filtered; /* somebody is in the filter */
 	struct shard shards[SHARDS];
+	_Atomic uint32_t filter[FILTER]; /* untouched memory costs nothing */
 };
 
 int cm_leases_new(int64_t lease_ms, struct cm_leases **ret,
@@ -76,6 +85,43 @@ static void raise_to(_Atomic int64_t *at, int64_t value)
 		;
 }
 
+/* ---- the filter -----------------------------------------------------------
+ */
+
+/* The two cells of a fingerprint, apart from what picks shard and slot. */
+static _Atomic uint32_t *cell(struct cm_leases *l, uint64_t key, int which)
+{
+	uint64_t h = (key ^ (uint64_t)which * 0x632BE59BD9B4E019u) *
+		     0x9E3779B97F4A7C15u;
+
+	return &l->filter[(h >> 40) % FILTER];
+}
+
+static void filter_add(struct cm_leases *l, uint64_t key, int64_t until_ms)
+{
+	uint32_t until = (uint32_t)(until_ms / 1000 + 1), now;
+	_Atomic uint32_t *at;
+
+	for (int i = 0; i < 2; i++) {
+		at = cell(l, key, i);
+		now = atomic_load(at);
+		while (now < until &&
+		       !atomic_compare_exchange_weak(at, &now, until))
+			;
+	}
+	atomic_store(&l->filtered, true);
+}
+
+static bool filter_has(struct cm_leases *l, uint64_t key, int64_t now_ms)
+{
+	return atomic_load(&l->filtered) &&
+	       atomic_load(cell(l, key, 0)) * 1000LL >= now_ms &&
+	       atomic_load(cell(l, key, 1)) * 1000LL >= now_ms;
+}
+
+/* ---- leases ---------------------------------------------------------------
+ */
+
 /* The slot of `key`, or one that may be used for it; NULL if all are taken. */
 static struct lease *find(struct shard *s, uint64_t key, int64_t now_ms)
 {
@@ -109,10 +155,10 @@ void cm_lease_take(struct cm_leases *l, int64_t repo_id,
 			slot->promises++;
 		slot->key = key;
 		slot->until_ms = until;
+	} else {
+		filter_add(l, key, until);
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (!slot)
-		raise_to(&l->all_until_ms, until);
 	raise_to(&l->end_ms, until);
 }
 
@@ -132,22 +178,83 @@ void cm_lease_drop(struct cm_leases *l, int64_t repo_id,
 	pthread_mutex_unlock(&s->lock);
 }
 
+/* With the shard's lock held. */
+static bool held(struct cm_leases *l, struct shard *s, uint64_t key,
+		 int64_t now_ms)
+{
+	struct lease *slot = find(s, key, 0);
+
+	if (slot && slot->key == key && slot->until_ms >= now_ms)
+		return true;
+	return filter_has(l, key, now_ms);
+}
+
 bool cm_lease_held(struct cm_leases *l, int64_t repo_id,
 		   const struct cm_digest *d, int64_t now_ms)
 {
 	uint64_t key = key_of(repo_id, d);
 	struct shard *s = &l->shards[key % SHARDS];
-	struct lease *slot;
-	bool held;
+	bool yes;
 
 	if (cm_leases_all_held(l, now_ms))
 		return true;
 	pthread_mutex_lock(&s->lock);
-	slot = find(s, key, 0);
-	held = slot && slot->key == key && slot->until_ms >= now_ms;
+	yes = held(l, s, key, now_ms);
 	pthread_mutex_unlock(&s->lock);
-	return held;
+	return yes;
 }
+
+/* ---- eviction -------------------------------------------------------------
+ */
+
+bool cm_lease_condemn(struct cm_leases *l, int64_t repo_id,
+		      const struct cm_digest *d, int64_t now_ms)
+{
+	uint64_t key = key_of(repo_id, d);
+	struct shard *s = &l->shards[key % SHARDS];
+	bool done;
+
+	if (cm_leases_all_held(l, now_ms))
+		return false;
+	pthread_mutex_lock(&s->lock);
+	done = s->condemned_len < CONDEMNED && !held(l, s, key, now_ms);
+	if (done)
+		s->condemned[s->condemned_len++] = key;
+	pthread_mutex_unlock(&s->lock);
+	return done;
+}
+
+void cm_leases_spare(struct cm_leases *l)
+{
+	atomic_fetch_add(&l->generation, 1);
+	for (size_t i = 0; i < SHARDS; i++) {
+		pthread_mutex_lock(&l->shards[i].lock);
+		l->shards[i].condemned_len = 0;
+		pthread_mutex_unlock(&l->shards[i].lock);
+	}
+}
+
+bool cm_lease_condemned(struct cm_leases *l, int64_t repo_id,
+			const struct cm_digest *d)
+{
+	uint64_t key = key_of(repo_id, d);
+	struct shard *s = &l->shards[key % SHARDS];
+	bool found = false;
+
+	pthread_mutex_lock(&s->lock);
+	for (size_t i = 0; !found && i < s->condemned_len; i++)
+		found = s->condemned[i] == key;
+	pthread_mutex_unlock(&s->lock);
+	return found;
+}
+
+uint64_t cm_leases_generation(struct cm_leases *l)
+{
+	return atomic_load(&l->generation);
+}
+
+/* ---- all of them ----------------------------------------------------------
+ */
 
 int64_t cm_leases_end(struct cm_leases *l)
 {

@@ -14,6 +14,9 @@ extern const struct cm_handler cm_api_repositories;
 extern const struct cm_handler cm_api_tags;
 extern const struct cm_handler cm_api_purge;
 extern const struct cm_handler cm_api_verify;
+extern const struct cm_handler cm_api_pin;
+extern const struct cm_handler cm_api_gc;
+extern const struct cm_handler cm_api_scopes;
 
 /*
  * Checks that each key of `object` is among `fields`, which ends with NULL.

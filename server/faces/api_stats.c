@@ -1,5 +1,6 @@
 /* api_stats.c - GET /api/v1/stats: what the store holds and how it serves. */
 
+#include <cachemount/cleanup.h>
 #include <cachemount/units.h>
 
 #include "faces/api.h"
@@ -15,18 +16,44 @@ static json_t *ratio(int64_t part, int64_t whole)
 			 : json_null();
 }
 
+/* What is limited, and how much of it is used. */
+static json_t *limits_json(const struct cm_store_stats *s)
+{
+	return json_pack(
+		"{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}",
+		"limit_bytes", (json_int_t)s->limit_bytes, "high_bytes",
+		(json_int_t)s->high_bytes, "low_bytes",
+		(json_int_t)s->low_bytes, "used_bytes",
+		(json_int_t)s->used_bytes, "file_bytes",
+		(json_int_t)s->file_bytes, "index_bytes",
+		(json_int_t)s->index_bytes, "upload_bytes",
+		(json_int_t)s->upload_bytes, "quarantine_bytes",
+		(json_int_t)s->quarantine_bytes, "pinned_tags",
+		(json_int_t)s->pinned_tags, "pinned_bytes",
+		(json_int_t)s->pinned_bytes, "longest_idle_ms",
+		(json_int_t)s->longest_idle_ms, "last_evicted_idle_ms",
+		(json_int_t)s->last_evicted_idle_ms, "eviction_stuck",
+		s->eviction_stuck);
+}
+
 static json_t *store_json(const struct cm_store_stats *s)
 {
-	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}",
-			 "repositories", (json_int_t)s->repositories, "tags",
-			 (json_int_t)s->tags, "manifests",
-			 (json_int_t)s->manifests, "blobs",
-			 (json_int_t)s->blobs, "content_bytes",
-			 (json_int_t)s->content_bytes, "stored_bytes",
-			 (json_int_t)s->stored_bytes, "referenced_bytes",
-			 (json_int_t)s->referenced_bytes, "uploads",
-			 (json_int_t)s->uploads, "quarantined",
-			 (json_int_t)s->quarantined);
+	json_t *limits = limits_json(s);
+	json_t *store = json_pack(
+		"{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "repositories",
+		(json_int_t)s->repositories, "tags", (json_int_t)s->tags,
+		"manifests", (json_int_t)s->manifests, "blobs",
+		(json_int_t)s->blobs, "content_bytes",
+		(json_int_t)s->content_bytes, "stored_bytes",
+		(json_int_t)s->stored_bytes, "referenced_bytes",
+		(json_int_t)s->referenced_bytes, "uploads",
+		(json_int_t)s->uploads, "quarantined",
+		(json_int_t)s->quarantined);
+
+	if (!limits || !store || json_object_update(store, limits) < 0)
+		json_decref(cm_take_ptr(store));
+	json_decref(limits);
+	return store;
 }
 
 static json_t *ratios_json(const struct cm_store_stats *s,

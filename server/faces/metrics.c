@@ -7,9 +7,10 @@
  *
  * Labels are bounded: "route" by the tables of routes, "scope" by
  * CM_COUNTED_SCOPES_MAX, all others by what stands here. Counters are since the
- * start of the process, except those that the store keeps (swept).
+ * start of the process, except those that the store keeps.
  */
-#include <string.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "faces/body.h"
 #include "faces/faces.h"
@@ -219,28 +220,90 @@ static int note_counter(void *arg, const char *name, int64_t value)
 		       : 0;
 }
 
+static int64_t counter(const json_t *counters, const char *name)
+{
+	return json_integer_value(json_object_get(counters, name));
+}
+
+/* What went, one sample a reason; see cm_store_stats(). */
+static void evicted(struct cm_metrics_text *t, const json_t *counters,
+		    const char *what, const char *name, const char *help)
+{
+	static const char *const reasons[] = {"size", "quota", "purge",
+					      "sweep"};
+	char key[64];
+
+	cm_metrics_family(t, name, "counter", help);
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+		snprintf(key, sizeof(key), "evicted_%s_%s", what, reasons[i]);
+		cm_metrics_sample(t,
+				  (const char *[]){"reason", reasons[i], NULL},
+				  counter(counters, key));
+	}
+}
+
 /* Counters that live in the store, over restarts. */
 static void store_counters(struct cm_metrics_text *t, const json_t *counters)
 {
 	static const struct {
 		const char *counter, *name, *help;
 	} rows[] = {
-		{"swept_blobs", "cachemount_swept_blobs_total",
-		 "Blobs removed that nothing named."},
-		{"swept_bytes", "cachemount_swept_bytes_total",
-		 "Stored bytes of those."},
-		{"swept_manifests", "cachemount_swept_manifests_total",
-		 "Replaced snapshots removed."},
+		{"evicted_idle_seconds",
+		 "cachemount_evicted_idle_seconds_total",
+		 "For how long what was evicted had not been used, summed."},
+		{"ghost_hits", "cachemount_ghost_hits_total",
+		 "Lookups of tags that were evicted before: a larger limit "
+		 "would have answered."},
+		{"ghost_bytes", "cachemount_ghost_bytes_total",
+		 "Sizes of what those asked for."},
 		{"swept_uploads", "cachemount_swept_uploads_total",
 		 "Abandoned uploads removed."},
 	};
 
+	evicted(t, counters, "bytes", "cachemount_evicted_bytes_total",
+		"Stored bytes removed.");
+	evicted(t, counters, "blobs", "cachemount_evicted_blobs_total",
+		"Blobs removed.");
+	evicted(t, counters, "manifests", "cachemount_evicted_manifests_total",
+		"Manifests removed.");
+	evicted(t, counters, "tags", "cachemount_evicted_tags_total",
+		"Tags removed.");
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		cm_metrics_family(t, rows[i].name, "counter", rows[i].help);
-		cm_metrics_sample(t, NULL,
-				  json_integer_value(json_object_get(
-					  counters, rows[i].counter)));
+		cm_metrics_sample(t, NULL, counter(counters, rows[i].counter));
 	}
+}
+
+/* The limit, what is used of it, and what it lets the store remember. */
+static void limits(struct cm_metrics_text *t, const struct cm_store_stats *s)
+{
+	const struct {
+		const char *type;
+		int64_t bytes;
+	} marks[] = {{"reject", s->limit_bytes},
+		     {"evict", s->high_bytes},
+		     {"evict-until", s->low_bytes}};
+
+	gauge(t, "cachemount_store_used_bytes", s->used_bytes,
+	      "What counts against the limit.");
+	gauge(t, "cachemount_pinned_tags", s->pinned_tags, "Pinned tags.");
+	gauge(t, "cachemount_pinned_bytes", s->pinned_bytes,
+	      "Content that pinned tags name.");
+	gauge(t, "cachemount_eviction_stuck", s->eviction_stuck,
+	      "1 while nothing more may be evicted, though it should.");
+	cm_metrics_family(t, "cachemount_longest_idle_seconds", "gauge",
+			  "For how long the next to be evicted has not been "
+			  "used.");
+	cm_metrics_millionths(t, NULL, s->longest_idle_ms * 1000);
+	if (s->limit_bytes == 0)
+		return;
+	cm_metrics_family(t, "cachemount_store_limit_bytes", "gauge",
+			  "Used bytes at which writes are refused, and "
+			  "eviction begins and ends.");
+	for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++)
+		cm_metrics_sample(t,
+				  (const char *[]){"type", marks[i].type, NULL},
+				  marks[i].bytes);
 }
 
 static int store(struct cm_metrics_text *t, struct cm_store *s,
@@ -255,6 +318,7 @@ static int store(struct cm_metrics_text *t, struct cm_store *s,
 	if (cm_store_counters(s, note_counter, counters, err) < 0)
 		return cm_error_nomem(err);
 	store_gauges(t, &stats, cm_store_leases(s));
+	limits(t, &stats);
 	store_counters(t, counters);
 	return 0;
 }

@@ -1,4 +1,5 @@
 import sys
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -256,6 +257,45 @@ def exact(url, pid):
     history(r)
 
 
+def removals(url):
+    """A purge of three tags, and a limit that eighty images are too many for."""
+    r = Registry(url)
+    purged = dict(reason="purge")
+    c = Changes(r)
+    for tag in "abc":
+        r.push_image("gone/a", tag, tag)
+    said = r.post_json("/api/v1/purge", {"prefix": "gone"}).json()
+    c.now()
+    equal("purged", tuple(said[k] for k in ("tags", "manifests", "blobs",
+                                            "bytes")), tuple(
+        c.by(f"cachemount_evicted_{k}_total", **purged)
+        for k in ("tags", "manifests", "blobs", "bytes")))
+    for i in range(80):
+        data = noise(1 << 17, b"%d" % i)
+        layer, empty = r.push_blob("full/a", data), r.push_blob(
+            "full/a", b"{}")
+        r.put_manifest("full/a", f"t{i}", image(empty, 2, layer, len(data)))
+        if i >= 50:
+            time.sleep(1.5 if i == 50 else 0)  # the first ones' leases end
+            r.post_json("/api/v1/gc", {})
+    s = r.get("/api/v1/stats").json()["store"]
+    e = scrape(r)
+    equal("the limit and its marks",
+          [s["limit_bytes"], s["high_bytes"], s["low_bytes"]],
+          [e.value("cachemount_store_limit_bytes", type=t)
+           for t in ("reject", "evict", "evict-until")])
+    check("used, below the mark", 0 < e.value("cachemount_store_used_bytes")
+          <= s["high_bytes"], s)
+    check("evicted by size", e.value("cachemount_evicted_tags_total",
+                                     reason="size") >= 1)
+    check("and bytes of it", e.value("cachemount_evicted_bytes_total",
+                                     reason="size") >= 1 << 17)
+    before = e.value("cachemount_ghost_hits_total")
+    equal("the first has gone", 404, r.get("/v2/full/a/manifests/t0").status)
+    equal("a larger limit would have answered", 1,
+          scrape(r).value("cachemount_ghost_hits_total") - before)
+
+
 def secret(name):
     return "secret-of-" + name
 
@@ -290,5 +330,5 @@ if sys.argv[1] == "tokens":
     for name, grant in SECRETS.items():
         print(name, grant, sha256(secret(name).encode()))
     sys.exit(0)
-{"exact": exact, "permission": permission}[sys.argv[1]](*sys.argv[2:])
+{"exact": exact, "permission": permission, "removals": removals}[sys.argv[1]](*sys.argv[2:])
 done()

@@ -29,7 +29,8 @@ check_eq 'stats: no colour, no spaces at the ends of lines' 0 \
 	"$(grep -cE $'\033|[[:space:]]$' "$WORK/stats")"
 ctl --json stats >"$WORK/before"
 check 'stats --json: integer bytes' jq -e '[.history.days[].kinds[][],
-	.store[]] | all(type == "number" and . == floor)' "$WORK/before"
+	(.store[] | numbers)] | all(type == "number" and . == floor)' \
+	"$WORK/before"
 
 # --- a restart --------------------------------------------------------------
 
@@ -68,8 +69,17 @@ status=0
 check_eq 'metrics-listen: a bad address is a wrong use' 2 "$status"
 check_match 'metrics-listen: and is named' 'metrics-listen' \
 	"$(cat "$WORK/out")"
+# --- what goes --------------------------------------------------------------
+
 DATA=$WORK/second
-start_daemon
+start_daemon --max-size 8MiB --lease 1s
+python3 "$counts" removals "$URL" || not_ok 'removals'
+shown=$(ctl stats)
+for line in 'used +[0-9.]+ MiB, [0-9.]+ %' 'limit +8.0 MiB, 100.0 %' \
+	'idle when evicted, last' 'for the limit +[1-9]' 'by purge +3 ' \
+	'a larger limit would have answered 1 request, 128[.0-9]* KiB'; do
+	check_match "stats: $line" "$line" "$shown"
+done
 mkdir "$WORK/third"
 status=0
 timeout 20 "$CACHEMOUNTD" --data "$WORK/third" --listen "127.0.0.1:0" \

@@ -20,7 +20,14 @@ static const char answer[] =
 	"\"server\":{\"uptime_ms\":4200,\"draining\":false},"
 	"\"store\":{\"referenced_bytes\":4096,\"content_bytes\":2048,"
 	"\"stored_bytes\":1024,\"repositories\":1,\"tags\":2,\"blobs\":3,"
-	"\"uploads\":4,\"quarantined\":5},"
+	"\"uploads\":4,\"quarantined\":5,\"used_bytes\":3072,"
+	"\"limit_bytes\":10240,\"high_bytes\":9728,\"low_bytes\":9216,"
+	"\"pinned_tags\":1,\"pinned_bytes\":2048,\"longest_idle_ms\":90000,"
+	"\"last_evicted_idle_ms\":0,\"eviction_stuck\":true},"
+	"\"counters\":{\"evicted_tags_size\":3,\"evicted_manifests_size\":1,"
+	"\"evicted_bytes_size\":4096,\"evicted_tags_purge\":9,"
+	"\"ghost_hits\":2,"
+	"\"ghost_bytes\":1024},"
 	"\"ratios\":{\"deduplication\":2.0,\"compression\":2.0,\"hits\":null},"
 	"\"history\":{\"days\":["
 	"{\"day\":\"2026-01-01\",\"age\":29,\"kinds\":" KINDS "},"
@@ -124,7 +131,25 @@ static void test_stats__tables(void **state)
 		"tags                             2\n"
 		"blobs                            3\n"
 		"uploads open                     4\n"
-		"quarantined                      5\n");
+		"quarantined                      5\n"
+		"\n"
+		"LIMIT                                  NOW\n"
+		"used                       3.0 KiB, 30.0 %\n"
+		"evicts from                9.5 KiB, 95.0 %\n"
+		"evicts down to             9.0 KiB, 90.0 %\n"
+		"limit                    10.0 KiB, 100.0 %\n"
+		"pinned tags                     1, 2.0 KiB\n"
+		"eviction                             stuck\n"
+		"longest idle                        1m 30s\n"
+		"idle when evicted, last                  -\n"
+		"\n"
+		"REMOVED, EVER      TAGS  MANIFESTS  ON DISK\n"
+		"for the limit         3          1  4.0 KiB\n"
+		"for a quota           0          0      0 B\n"
+		"by purge              9          0      0 B\n"
+		"replaced, unnamed     0          0      0 B\n"
+		"\n"
+		"a larger limit would have answered 2 requests, 1.0 KiB\n");
 	assert_null(strchr(text, '\033'));
 	free(text);
 }
@@ -137,6 +162,8 @@ static void test_stats__a_new_store(void **state)
 	assert_non_null(strstr(text, "nothing was asked of it"));
 	assert_null(strstr(text, "hit rate"));
 	assert_non_null(strstr(text, "on disk"));
+	assert_non_null(strstr(text, "limit   "));
+	assert_null(strstr(text, "a larger limit"));
 	free(text);
 }
 

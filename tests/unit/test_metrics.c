@@ -243,23 +243,23 @@ static void test_metrics__scope_of_a_repository(void **state)
 	char longest[CM_SCOPE_SIZE + 8], out[CM_SCOPE_SIZE];
 
 	(void)state;
-	assert_true(cm_scope_of("main/pip/x", out));
+	assert_true(cm_counted_scope("main/pip/x", out));
 	assert_string_equal(out, "main");
-	assert_true(cm_scope_of("alpine", out));
+	assert_true(cm_counted_scope("alpine", out));
 	assert_string_equal(out, "alpine");
-	assert_false(cm_scope_of(NULL, out));
+	assert_false(cm_counted_scope(NULL, out));
 	assert_string_equal(out, "");
-	assert_false(cm_scope_of("", out));
+	assert_false(cm_counted_scope("", out));
 	/* One that is called as the rest is must not make a second series. */
-	assert_false(cm_scope_of("other/pip", out));
+	assert_false(cm_counted_scope("other/pip", out));
 	assert_string_equal(out, "");
 	memset(longest, 'a', sizeof(longest));
 	strcpy(longest + CM_SCOPE_SIZE - 1, "/x");
-	assert_true(cm_scope_of(longest, out));
+	assert_true(cm_counted_scope(longest, out));
 	assert_int_equal(strlen(out), CM_SCOPE_SIZE - 1);
 	memset(longest, 'a', CM_SCOPE_SIZE);
 	strcpy(longest + CM_SCOPE_SIZE, "/x");
-	assert_false(cm_scope_of(longest, out));
+	assert_false(cm_counted_scope(longest, out));
 }
 
 static void test_metrics__misses_make_no_scope(void **state)
