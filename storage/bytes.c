@@ -268,6 +268,12 @@ void cm_bytes_close(struct cm_bytes *b)
 	free(b);
 }
 
+int cm_bytes_open_leases(struct cm_bytes *b)
+{
+	return openat(b->uploads_fd, "../leases", O_RDWR | O_CREAT | O_CLOEXEC,
+		      0600);
+}
+
 int cm_bytes_index_path(struct cm_bytes *b, char **ret, struct cm_error *err)
 {
 	if (asprintf(ret, "%s/index.db", b->data_dir) < 0) {

@@ -2,6 +2,7 @@
  * bytes.h - blob bytes in files: the only place that knows a path below the
  * data folder (design §4). Private to storage/.
  *
+ *	leases			      lease_file.h
  *	blobs/sha256/ab/<hex>[.zst]   published, immutable
  *	uploads/<session id>[.zst]    a session in progress
  *	uploads/t-<boot>-<number>     a temporary file of this run
@@ -29,6 +30,9 @@ struct cm_bytes;
 int cm_bytes_open(const char *data_dir, struct cm_bytes **ret,
 		  struct cm_error *err);
 void cm_bytes_close(struct cm_bytes *b);
+
+/* Opens the file of the leases, made if it is not there; -1: it can't be. */
+int cm_bytes_open_leases(struct cm_bytes *b);
 
 /* The path of a file of the index in the data folder; caller frees. */
 int cm_bytes_index_path(struct cm_bytes *b, char **ret, struct cm_error *err);

@@ -26,8 +26,7 @@
 #include "index_evict.h"
 #include "store_private.h"
 
-#define WAIT_MS	     3000 /* of those who need room */
-#define STUCK_MS     200  /* doubled with each pass that is stuck … */
+#define STUCK_MS     200 /* doubled with each pass that is stuck … */
 #define STUCK_MAX_MS 10000
 #define NAME_MAX_LEN 48
 
@@ -404,6 +403,15 @@ void cm_evictor_wake(struct cm_evictor *e)
 	pthread_mutex_unlock(&e->lock);
 }
 
+void cm_evictor_retry(struct cm_evictor *e)
+{
+	pthread_mutex_lock(&e->lock);
+	e->stuck = 0;
+	e->wanted = true;
+	pthread_cond_signal(&e->wake);
+	pthread_mutex_unlock(&e->lock);
+}
+
 /* Called by the index's writer after each commit. */
 static void on_commit(void *arg, bool over_quota)
 {
@@ -452,19 +460,20 @@ static void unlink_demand(struct cm_evictor *e, struct demand *d)
 	*at = d->next;
 }
 
-void cm_evictor_make_room(struct cm_evictor *e, int64_t scope, int64_t bytes)
+void cm_evictor_make_room(struct cm_evictor *e, int64_t scope, int64_t bytes,
+			  int64_t wait_ms)
 {
 	struct demand d = {.scope = scope, .bytes = bytes > 0 ? bytes : 1};
 	struct timespec until;
 
-	deadline(&until, WAIT_MS);
+	deadline(&until, wait_ms);
 	pthread_mutex_lock(&e->lock);
 	d.number = ++e->demands_made;
 	d.next = e->demands;
 	e->demands = &d;
 	e->wanted = true;
 	pthread_cond_signal(&e->wake);
-	while (!d.met &&
+	while (!d.met && e->stuck == 0 &&
 	       pthread_cond_timedwait(&e->passed, &e->lock, &until) == 0)
 		;
 	unlink_demand(e, &d);

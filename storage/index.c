@@ -64,6 +64,7 @@ struct cm_index {
 	int wal_pages;	/* after the last commit */
 	int wake_at;	/* at how many to wake the checkpointing thread */
 	int restart_at; /* how many are too many */
+	int64_t saved_clock;
 };
 
 static const char *const total_names[CM_TOTALS_LEN] = {
@@ -137,8 +138,9 @@ static int run_job(struct cm_tx *tx, struct job *j, struct cm_error *err)
 	return undo_job(tx, j, err);
 }
 
-static int pragma(struct cm_db *db, const char *sql, int64_t *ret,
-		  struct cm_error *err)
+/* One number that a statement gives. */
+static int read_number(struct cm_db *db, const char *sql, int64_t *ret,
+		       struct cm_error *err)
 {
 	cm_auto(stmt) sqlite3_stmt *st = NULL;
 	int r = cm_db_query(db, sql, &st, err);
@@ -151,21 +153,33 @@ static int pragma(struct cm_db *db, const char *sql, int64_t *ret,
 static int measure(struct cm_db *db, int64_t *ret, struct cm_error *err)
 {
 	int64_t pages = 0, unused = 0, size = 0;
-	int r = pragma(db, "PRAGMA page_count", &pages, err);
+	int r = read_number(db, "PRAGMA page_count", &pages, err);
 
 	if (r == 0)
-		r = pragma(db, "PRAGMA freelist_count", &unused, err);
+		r = read_number(db, "PRAGMA freelist_count", &unused, err);
 	if (r == 0)
-		r = pragma(db, "PRAGMA page_size", &size, err);
+		r = read_number(db, "PRAGMA page_size", &size, err);
 	*ret = (pages - unused) * size;
 	return r;
 }
 
+/* Never behind a number that a row has. */
+static int write_clock(struct cm_tx *tx, int64_t clock, struct cm_error *err)
+{
+	if (clock == tx->index->saved_clock)
+		return 0;
+	return cm_db_run(tx->db,
+			 "INSERT OR REPLACE INTO state VALUES('clock', ?)", err,
+			 CM_INT(clock));
+}
+
 static int commit(struct cm_tx *tx, struct cm_error *err)
 {
-	int64_t bytes = 0;
+	int64_t bytes = 0, clock = cm_index_clock(tx->index);
 	int r = write_totals(tx, err);
 
+	if (r == 0)
+		r = write_clock(tx, clock, err);
 	if (r == 0)
 		r = measure(tx->db, &bytes, err);
 	if (r == 0)
@@ -176,6 +190,7 @@ static int commit(struct cm_tx *tx, struct cm_error *err)
 		if (tx->totals[i] != 0)
 			atomic_fetch_add(&tx->index->totals[i], tx->totals[i]);
 	atomic_store(&tx->index->bytes, bytes);
+	tx->index->saved_clock = clock;
 	return 0;
 }
 
@@ -348,27 +363,6 @@ int cm_index_write(struct cm_index *ix, cm_index_fn fn, void *arg,
 
 /* ---- opening, connections --------------------------------------------- */
 
-/* Each of the two takes a step or two down an index. */
-static int load_clock(struct cm_index *ix, struct cm_error *err)
-{
-	int64_t clock = 0, other = 0;
-	int r = pragma(ix->write_db,
-		       "SELECT max((SELECT ifnull(max(used), 0) FROM tags"
-		       "  INDEXED BY tags_lru WHERE pinned = 0),"
-		       " (SELECT ifnull(max(value), 0) FROM state"
-		       "  WHERE name = 'clock'))",
-		       &clock, err);
-
-	if (r == 0)
-		r = pragma(ix->write_db,
-			   "SELECT ifnull(max(used), 0) FROM manifests"
-			   " INDEXED BY manifests_lru"
-			   " WHERE tags = 0 AND parents = 0",
-			   &other, err);
-	atomic_store(&ix->clock, clock > other ? clock : other);
-	return r;
-}
-
 static int load_totals(struct cm_index *ix, struct cm_error *err)
 {
 	int64_t totals[CM_TOTALS_LEN], bytes = 0;
@@ -379,7 +373,12 @@ static int load_totals(struct cm_index *ix, struct cm_error *err)
 	if (r == 0)
 		r = measure(ix->write_db, &bytes, err);
 	atomic_store(&ix->bytes, bytes);
-	return r == 0 ? load_clock(ix, err) : r;
+	if (r == 0)
+		r = read_number(ix->write_db,
+				"SELECT value FROM state WHERE name = 'clock'",
+				&ix->saved_clock, err);
+	atomic_store(&ix->clock, ix->saved_clock);
+	return r;
 }
 
 int cm_index_open(const char *path, struct cm_index **ret, struct cm_error *err)

@@ -99,8 +99,9 @@ void cm_index_on_commit(struct cm_index *ix,
 			void (*fn)(void *arg, bool over_quota), void *arg);
 
 /*
- * The order of use (schema.c, `used`): the next number. Any thread. After a
- * restart it goes on behind the highest that was written.
+ * The order of use (schema.c, `used`): the next number. Any thread. The number
+ * is written with each commit; so after a restart it goes on behind all that
+ * are in the index.
  */
 int64_t cm_index_tick(struct cm_index *ix);
 

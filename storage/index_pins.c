@@ -161,5 +161,7 @@ int cm_store_pin(struct cm_store *s, const char *repo, const char *tag,
 		j.more = false;
 		r = cm_index_write(s->index, pin_tx, &j, err);
 	} while (r == 0 && j.more);
+	if (!pinned)
+		cm_evictor_retry(s->evictor);
 	return r;
 }

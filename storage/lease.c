@@ -5,8 +5,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <cachemount/units.h>
 
 #include "lease.h"
+#include "lease_file.h"
 
 #define SHARDS	     64
 #define SLOTS	     4096 /* per shard: 256 Ki leases, 4 MiB in all */
@@ -16,6 +20,8 @@
 
 /* Cells of the filter: seconds until which what falls on it is leased. */
 #define FILTER (1u << 21)
+
+#define LEASE_MAX_MS (366 * 86400000LL) /* no setting allows more */
 
 /*
  * `promises` counts to whom the blob was promised since the lease began; a
@@ -40,22 +46,93 @@ struct cm_leases {
 	_Atomic int64_t end_ms;
 	_Atomic uint64_t generation;
 	_Atomic bool filtered; /* somebody is in the filter */
+	struct cm_lease_file file;
+	bool restored;
+	_Atomic int64_t saved_all_ms; /* in the file */
 	struct shard shards[SHARDS];
 	_Atomic uint32_t filter[FILTER]; /* untouched memory costs nothing */
 };
 
-int cm_leases_new(int64_t lease_ms, struct cm_leases **ret,
+static void raise_to(_Atomic int64_t *at, int64_t value)
+{
+	int64_t now = atomic_load(at);
+
+	while (now < value && !atomic_compare_exchange_weak(at, &now, value))
+		;
+}
+
+/* Where a shard's slots lie in the file. */
+static size_t shard_offset(size_t shard)
+{
+	return shard * SLOTS * sizeof(struct lease);
+}
+
+/* With the shard's lock held. */
+static void save(struct cm_leases *l, const struct shard *s,
+		 const struct lease *slot)
+{
+	cm_lease_file_write(&l->file,
+			    shard_offset((size_t)(s - l->shards)) +
+				    (size_t)(slot - s->slots) * sizeof(*slot),
+			    slot, sizeof(*slot));
+}
+
+/* When the last of a shard ends. A time that can't be ends now. */
+static int64_t last_of(struct shard *s, int64_t now_ms)
+{
+	int64_t last = 0;
+
+	for (size_t i = 0; i < SLOTS; i++) {
+		if (s->slots[i].until_ms > now_ms + LEASE_MAX_MS)
+			s->slots[i].until_ms = 0;
+		if (s->slots[i].until_ms > last)
+			last = s->slots[i].until_ms;
+	}
+	return last;
+}
+
+/* False: nothing was read that could be believed. */
+static bool restore(struct cm_leases *l, int64_t all_until_ms)
+{
+	int64_t now = cm_monotonic_ms();
+
+	for (size_t i = 0; i < SHARDS; i++)
+		if (!cm_lease_file_read(&l->file, shard_offset(i),
+					l->shards[i].slots,
+					sizeof(l->shards[i].slots)))
+			return false;
+	for (size_t i = 0; i < SHARDS; i++)
+		raise_to(&l->end_ms, last_of(&l->shards[i], now));
+	if (all_until_ms <= now + LEASE_MAX_MS)
+		cm_leases_hold_all(l, all_until_ms);
+	return true;
+}
+
+int cm_leases_new(int64_t lease_ms, int fd, struct cm_leases **ret,
 		  struct cm_error *err)
 {
 	struct cm_leases *l = calloc(1, sizeof(*l));
+	int64_t all_until = 0;
 
-	if (!l)
+	if (!l) {
+		if (fd >= 0)
+			close(fd);
 		return cm_error_nomem(err);
+	}
 	l->lease_ms = lease_ms;
 	for (size_t i = 0; i < SHARDS; i++)
 		pthread_mutex_init(&l->shards[i].lock, NULL);
+	if (cm_lease_file_open(&l->file, fd,
+			       SHARDS * SLOTS * sizeof(struct lease),
+			       &all_until))
+		l->restored = restore(l, all_until);
 	*ret = l;
 	return 0;
+}
+
+bool cm_leases_restored(const struct cm_leases *l)
+{
+	return l->restored;
 }
 
 void cm_leases_free(struct cm_leases *l)
@@ -64,6 +141,7 @@ void cm_leases_free(struct cm_leases *l)
 		return;
 	for (size_t i = 0; i < SHARDS; i++)
 		pthread_mutex_destroy(&l->shards[i].lock);
+	cm_lease_file_close(&l->file);
 	free(l);
 }
 
@@ -75,14 +153,6 @@ static uint64_t key_of(int64_t repo_id, const struct cm_digest *d)
 	memcpy(&key, d->sha256, sizeof(key));
 	key ^= (uint64_t)repo_id * 0x9E3779B97F4A7C15u;
 	return key ? key : 1;
-}
-
-static void raise_to(_Atomic int64_t *at, int64_t value)
-{
-	int64_t now = atomic_load(at);
-
-	while (now < value && !atomic_compare_exchange_weak(at, &now, value))
-		;
 }
 
 /* ---- the filter -----------------------------------------------------------
@@ -110,6 +180,12 @@ static void filter_add(struct cm_leases *l, uint64_t key, int64_t until_ms)
 			;
 	}
 	atomic_store(&l->filtered, true);
+	/* The file has no filter: after a restart, all is held for them. */
+	if (atomic_load(&l->saved_all_ms) < until_ms) {
+		until_ms += l->lease_ms / 8; /* written not too often */
+		atomic_store(&l->saved_all_ms, until_ms);
+		cm_lease_file_hold(&l->file, until_ms);
+	}
 }
 
 static bool filter_has(struct cm_leases *l, uint64_t key, int64_t now_ms)
@@ -155,6 +231,7 @@ void cm_lease_take(struct cm_leases *l, int64_t repo_id,
 			slot->promises++;
 		slot->key = key;
 		slot->until_ms = until;
+		save(l, s, slot);
 	} else {
 		filter_add(l, key, until);
 	}
@@ -173,8 +250,11 @@ void cm_lease_drop(struct cm_leases *l, int64_t repo_id,
 	slot = find(s, key, 0);
 	/* The key stays: others may have been placed behind it. */
 	if (slot && slot->key == key && slot->promises > 0 &&
-	    slot->promises < PROMISES_MAX && --slot->promises == 0)
-		slot->until_ms = 0;
+	    slot->promises < PROMISES_MAX) {
+		if (--slot->promises == 0)
+			slot->until_ms = 0;
+		save(l, s, slot);
+	}
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -265,6 +345,10 @@ void cm_leases_hold_all(struct cm_leases *l, int64_t until_ms)
 {
 	raise_to(&l->all_until_ms, until_ms);
 	raise_to(&l->end_ms, until_ms);
+	if (until_ms > atomic_load(&l->saved_all_ms)) {
+		atomic_store(&l->saved_all_ms, until_ms);
+		cm_lease_file_hold(&l->file, until_ms);
+	}
 }
 
 bool cm_leases_all_held(struct cm_leases *l, int64_t now_ms)

@@ -30,8 +30,15 @@
 
 struct cm_leases;
 
-int cm_leases_new(int64_t lease_ms, struct cm_leases **ret,
+/*
+ * Leases kept in the file `fd` (taken; -1: in memory only), and those that are
+ * there from an earlier run of this boot. Caller frees.
+ */
+int cm_leases_new(int64_t lease_ms, int fd, struct cm_leases **ret,
 		  struct cm_error *err);
+
+/* Are those of the run before there, all of them? */
+bool cm_leases_restored(const struct cm_leases *l);
 void cm_leases_free(struct cm_leases *l);
 
 /* Promises to keep the blob for the lease time from `now_ms` (monotonic). */

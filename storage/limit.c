@@ -23,6 +23,8 @@
 #define LOW_PERCENT  90
 #define AUTO_PERCENT 90
 #define WRITE_TRIES  4
+#define WAIT_MS	     3000 /* of those who may block */
+#define PAUSE_MS     250  /* of those who should not */
 
 static int percent_or(int percent, int otherwise)
 {
@@ -93,17 +95,28 @@ static int refuse(struct cm_store *s, int64_t bytes, struct cm_error *err)
 			    cm_size_format(s->limit.hard, limit));
 }
 
+/* Counts first and looks then, so that two can't both take the last. */
+static bool count(struct cm_store *s, int64_t bytes)
+{
+	cm_bytes_count(s->bytes, bytes);
+	if (s->limit.hard == 0 || cm_limit_used(s) <= s->limit.high)
+		return true;
+	cm_evictor_wake(s->evictor);
+	if (cm_limit_used(s) <= s->limit.hard)
+		return true;
+	cm_bytes_count(s->bytes, -bytes);
+	return false;
+}
+
 int cm_limit_take(struct cm_store *s, struct cm_temp *t, size_t len,
 		  struct cm_error *err)
 {
 	int64_t bytes = (int64_t)len;
 
-	cm_bytes_count(s->bytes, bytes);
-	if (s->limit.hard > 0 && cm_limit_used(s) > s->limit.high)
-		cm_evictor_wake(s->evictor);
-	if (s->limit.hard > 0 && cm_limit_used(s) > s->limit.hard) {
-		cm_bytes_count(s->bytes, -bytes);
-		return refuse(s, bytes, err);
+	if (!count(s, bytes)) {
+		cm_evictor_make_room(s->evictor, 0, bytes, PAUSE_MS);
+		if (!count(s, bytes))
+			return refuse(s, bytes, err);
 	}
 	t->counted += bytes;
 	return 0;
@@ -124,7 +137,7 @@ int cm_limit_admit(struct cm_store *s, int64_t bytes, struct cm_error *err)
 {
 	if (fits(s, bytes))
 		return 0;
-	cm_evictor_make_room(s->evictor, 0, bytes);
+	cm_evictor_make_room(s->evictor, 0, bytes, WAIT_MS);
 	return fits(s, bytes) ? 0 : refuse(s, bytes, err);
 }
 
@@ -143,7 +156,7 @@ static bool make_room(struct cm_store *s, const char *repo, int64_t bytes)
 	if (r <= 0 || bytes > use.quota)
 		return false;
 	if (use.bytes > use.quota - bytes)
-		cm_evictor_make_room(s->evictor, use.id, bytes);
+		cm_evictor_make_room(s->evictor, use.id, bytes, WAIT_MS);
 	return cm_scope_of(db, repo, &use, NULL) > 0 &&
 	       use.bytes <= use.quota - bytes;
 }

@@ -61,7 +61,6 @@ struct cm_notes {
 struct flush_job {
 	struct pull pulls[PULLS_MAX];
 	size_t at; /* those before have been written */
-	int64_t clock;
 	struct counter counters[COUNTERS_MAX];
 	size_t counters_len;
 };
@@ -247,10 +246,6 @@ static int pulls_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 		written++;
 	}
 	if (r == 0)
-		r = cm_db_run(tx->db,
-			      "INSERT OR REPLACE INTO state VALUES('clock', ?)",
-			      err, CM_INT(j->clock));
-	if (r == 0)
 		j->at = at;
 	return r;
 }
@@ -277,7 +272,6 @@ static bool take(struct cm_notes *n, struct flush_job *j)
 
 	pthread_mutex_lock(&n->lock);
 	j->at = n->pulls_len > 0 ? 0 : PULLS_MAX;
-	j->clock = cm_index_clock(n->store->index);
 	any = n->pulls_len > 0;
 	for (size_t i = 0; i < n->counters_len; i++)
 		any |= n->counters[i].changed;

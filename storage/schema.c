@@ -23,7 +23,7 @@
  *			and how many they may
  *	used		of a tag: when it was last put or pulled; of a manifest:
  *			put, pulled by digest, or left by its last tag. Not a
- *			time, but a number that only grows (cm_tx_tick()), so
+ *			time, but a number that only grows (cm_index_tick()), so
  *			that no clock can change the order of eviction
  *	pinned		of a tag: 1 by itself, 2 with its repository. A pinned
  *			one is not in the indexes that eviction follows
@@ -149,6 +149,9 @@ static const char *const steps[] = {
 	"UPDATE manifests SET used = used_ms,"
 	"	scope = (SELECT r.scope FROM repositories r"
 	"		WHERE r.id = manifests.repo_id);"
+	"INSERT OR REPLACE INTO state SELECT 'clock', max("
+	"	(SELECT ifnull(max(used), 0) FROM tags),"
+	"	(SELECT ifnull(max(used), 0) FROM manifests));"
 	"INSERT OR REPLACE INTO totals SELECT 'file_bytes',"
 	"	coalesce(sum((stored_size + 4095) / 4096 * 4096), 0)"
 	"	FROM blobs WHERE inline_id = 0;"

@@ -72,7 +72,8 @@ static int closed_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 }
 
 /*
- * Leases live in memory. What an earlier run promised is kept by holding
+ * Leases of an earlier run are in their file, unless the machine was started
+ * since, or the file was lost. Then what it promised is kept by holding
  * everything for as long as its last lease may last. On a full disk that this
  * run is open can't be written down: it can serve, and purge, all the same;
  * cm_store_check_writable() writes it later.
@@ -87,6 +88,8 @@ static int restore_leases(struct cm_store *s, struct cm_error *err)
 		j.clean = false;
 	else if (r < 0)
 		return r;
+	if (cm_leases_restored(s->leases))
+		return 0;
 	hold_ms = j.clean ? j.until_ms - cm_now_ms() : s->options.lease_ms;
 	if (hold_ms > s->options.lease_ms)
 		hold_ms = s->options.lease_ms; /* the clock jumped */
@@ -122,7 +125,9 @@ static int open_parts(struct cm_store *s, struct cm_error *err)
 	if (r < 0 && path)
 		cm_error_wrap(err, "%s", path);
 	if (r == 0)
-		r = cm_leases_new(s->options.lease_ms, &s->leases, err);
+		r = cm_leases_new(s->options.lease_ms,
+				  cm_bytes_open_leases(s->bytes), &s->leases,
+				  err);
 	if (r == 0)
 		r = cm_inflight_new(&s->inflight, err);
 	if (r == 0)

@@ -73,7 +73,8 @@ int64_t cm_limit_used(struct cm_store *s);
 
 /*
  * Counts bytes that are about to be written to a file of uploads/. CM_ERR_NO_-
- * SPACE beyond the limit: nothing is counted then. Never blocks.
+ * SPACE beyond the limit: nothing is counted then. There, and while the
+ * eviction gets on, it waits for a fraction of a second.
  */
 int cm_limit_take(struct cm_store *s, struct cm_temp *t, size_t len,
 		  struct cm_error *err);
@@ -103,15 +104,19 @@ int cm_evictor_start(struct cm_evictor *e, struct cm_error *err);
 void cm_evictor_stop(struct cm_evictor *e);
 void cm_evictor_free(struct cm_evictor *e);
 
-/* Has it look at the limits now. Never blocks. */
+/* Has it look at the limits soon. Never blocks. */
 void cm_evictor_wake(struct cm_evictor *e);
 
+/* The same, now: there may be something to evict where there was not. */
+void cm_evictor_retry(struct cm_evictor *e);
+
 /*
- * BLOCKING, for a few seconds at most. Has room made for so many bytes: of
- * content in a scope, or on disk if `scope` is 0. Returns when there is, or
- * when there is nothing left to evict.
+ * BLOCKING, for `wait_ms` at most. Has room made for so many bytes: of content
+ * in a scope, or on disk if `scope` is 0. Returns when it has looked for what
+ * it can evict, at once if there was nothing left the last time.
  */
-void cm_evictor_make_room(struct cm_evictor *e, int64_t scope, int64_t bytes);
+void cm_evictor_make_room(struct cm_evictor *e, int64_t scope, int64_t bytes,
+			  int64_t wait_ms);
 
 /* BLOCKING. Evicts down to the low watermarks; adds to `ret` what went. */
 int cm_evictor_collect(struct cm_evictor *e, int64_t until_ms,
