@@ -187,6 +187,72 @@ static bool print_ghosts(const json_t *counters)
 				     size)) > 0;
 }
 
+/* ---- quotas, and care ---------------------------------------------------- */
+
+static bool print_quotas(const json_t *quotas)
+{
+	static const char *const headings[] = {"QUOTA OF", ">USED", ">QUOTA",
+					       ">FULL"};
+	char used[CM_SIZE_TEXT_SIZE], quota[CM_SIZE_TEXT_SIZE];
+	char rate[CM_RATE_TEXT_SIZE];
+	struct cm_table *t;
+	json_t *q;
+	size_t i;
+
+	if (json_array_size(quotas) == 0)
+		return true;
+	putchar('\n');
+	t = cm_table_new(headings, 4);
+	json_array_foreach (quotas, i, q) {
+		int64_t bytes = cm_json_number(q, "bytes");
+		int64_t limit = cm_json_number(q, "quota");
+
+		cm_table_row(t, (const char *[]){
+					cm_json_text(q, "scope"),
+					cm_size_format(bytes, used),
+					cm_size_format(limit, quota),
+					cm_rate_format(bytes, limit, rate)});
+	}
+	return cm_table_print(t);
+}
+
+/* "42 % done", or when the last round ended. */
+static void scrub_row(struct cm_table *t, const json_t *scrub)
+{
+	const json_t *progress = json_object_get(scrub, "progress");
+	const char *ended = cm_json_text(scrub, "ended");
+	char text[RATIO_SIZE];
+
+	snprintf(text, sizeof(text), "%.0f %% done",
+		 json_number_value(progress) * 100);
+	if (!json_is_true(json_object_get(scrub, "running")))
+		snprintf(text, sizeof(text), "%.30s", *ended ? ended : "-");
+	cm_table_row(t, (const char *[]){"scrub", text});
+}
+
+/* What the server does for the store by itself, if it tells. */
+static bool print_care(const json_t *stats)
+{
+	static const char *const headings[] = {"CARE", ">LAST"};
+	const json_t *scrub = json_object_get(stats, "scrub");
+	const json_t *backup = json_object_get(stats, "backup");
+	const char *made = cm_json_text(backup, "made");
+	struct cm_table *t;
+
+	if (!scrub && !backup)
+		return true;
+	putchar('\n');
+	t = cm_table_new(headings, 2);
+	if (scrub)
+		scrub_row(t, scrub);
+	if (backup)
+		cm_table_row(t, (const char *[]){"index backed up",
+						 *made ? made : "-"});
+	if (*cm_json_text(backup, "failure"))
+		cm_table_row(t, (const char *[]){"last backup", "failed"});
+	return cm_table_print(t);
+}
+
 bool cm_stats_print_store(const json_t *stats)
 {
 	const json_t *store = json_object_get(stats, "store");
@@ -195,7 +261,9 @@ bool cm_stats_print_store(const json_t *stats)
 	if (!print_store(store, json_object_get(stats, "ratios")))
 		return false;
 	putchar('\n');
-	if (!print_limits(store))
+	if (!print_limits(store) ||
+	    !print_quotas(json_object_get(stats, "quotas")) ||
+	    !print_care(stats))
 		return false;
 	putchar('\n');
 	return print_evicted(counters) && print_ghosts(counters);

@@ -82,7 +82,7 @@ const struct cm_verb cm_verbs[] = {
 	 "  cachectl purge --prefix pr-12 --yes\n"
 	 "  cachectl purge main/pip:linux-amd64-glibc2.36\n",
 	 cm_cmd_purge},
-	{"pin", "SCOPE/NAME[:TAG]", "keep a tag, or a repository's, for good",
+	{"pin", "SCOPE/NAME[:TAG]", "never evict a tag, or a whole repository",
 	 NULL,
 	 "  cachectl pin main/pip:linux-amd64-glibc2.36\n"
 	 "  cachectl pin main/toolchain\n",

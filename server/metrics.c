@@ -280,13 +280,6 @@ static void gather(struct cm_metrics *m)
 	}
 }
 
-void cm_metrics_gather(struct cm_metrics *m)
-{
-	pthread_mutex_lock(&m->lock);
-	gather(m);
-	pthread_mutex_unlock(&m->lock);
-}
-
 void cm_metrics_totals(struct cm_metrics *m, struct cm_request_totals *ret)
 {
 	pthread_mutex_lock(&m->lock);

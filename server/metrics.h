@@ -4,8 +4,8 @@
  *
  * Each processor has a shard with a lock of its own, in which the network
  * thread that runs there counts a finished request: one lock that nobody else
- * wants, then plain additions. cm_metrics_gather() empties the shards into the
- * sums, once a second and whenever somebody reads. Nothing is lost or counted
+ * wants, then plain additions. Whoever reads, once a second at least, empties
+ * the shards into the sums first. Nothing is lost or counted
  * twice, so that a reader sees exactly the requests that are over.
  *
  * Counts are since the start. What lives on is handed to the store:
@@ -117,16 +117,13 @@ const struct cm_router *cm_metrics_router(const struct cm_metrics *m);
 /* Counts a request. Any thread; never blocks. */
 void cm_metrics_observe(struct cm_metrics *m, const struct cm_observation *o);
 
-/* Empties the shards into the sums. */
-void cm_metrics_gather(struct cm_metrics *m);
-
-/* Gathers, and tells the totals. */
+/* Tells the totals. */
 void cm_metrics_totals(struct cm_metrics *m, struct cm_request_totals *ret);
 
-/* Gathers, and tells what was added since the last call. For one thread. */
+/* Tells what was added since the last call. For one thread. */
 void cm_metrics_take(struct cm_metrics *m, struct cm_request_totals *ret);
 
-/* Gathers, and copies everything. Caller frees with free(). */
+/* Copies everything. Caller frees with free(). */
 int cm_metrics_copy(struct cm_metrics *m, struct cm_metrics_copy **ret,
 		    struct cm_error *err);
 

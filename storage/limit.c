@@ -31,13 +31,18 @@ static int percent_or(int percent, int otherwise)
 	return percent > 0 ? percent : otherwise;
 }
 
-/* What the file system leaves to us: what we have, and what is free. */
+/*
+ * What the file system leaves to us: what we have, and what is free. Where
+ * others have filled it we stay as large as we are: a start does not evict.
+ */
 static int auto_limit(struct cm_store *s, int64_t *ret, struct cm_error *err)
 {
-	int64_t left = 0;
+	int64_t used = cm_limit_used(s), left = 0;
 	int r = cm_bytes_free(s->bytes, &left, err);
 
-	*ret = cm_percent(cm_limit_used(s) + left, AUTO_PERCENT);
+	*ret = cm_percent(used + left, AUTO_PERCENT);
+	if (cm_percent(*ret, s->options.high_percent) <= used)
+		*ret = used / s->options.high_percent * 100 + 100;
 	return r;
 }
 

@@ -458,6 +458,10 @@ typedef int (*cm_scope_fn)(void *arg, const struct cm_scope_info *scope);
 int cm_store_scopes(struct cm_store *s, const char *after, size_t limit,
 		    cm_scope_fn fn, void *arg, struct cm_error *err);
 
+/* Those that have a quota, in the same order: CM_SCOPES_MAX at most. */
+int cm_store_quotas(struct cm_store *s, cm_scope_fn fn, void *arg,
+		    struct cm_error *err);
+
 /*
  * Writes out access times and counters that are due. The store does this on
  * its own too; a server calls it when draining. BLOCKING.

@@ -17,6 +17,7 @@
  *	 "counters":{"<name>":N,…},
  *	 "history":{"since":"<day>","days":[{"day","age","kinds":KINDS},…],
  *		"scopes":[{"scope","kinds":KINDS},…]},
+ *	 "quotas":[{"scope","bytes","quota"},…],
  *	 "server":{"started","uptime_ms","connections","requests",
  *		"sent_bytes","received_bytes","draining"}}
  *	A manifest is one of "blobs" as well, and one of "manifests" for each

@@ -6,7 +6,8 @@
  * 0.0.4, or OpenMetrics for a client that accepts it.
  *
  * Labels are bounded: "route" by the tables of routes, "scope" by
- * CM_COUNTED_SCOPES_MAX, all others by what stands here. Counters are since the
+ * CM_COUNTED_SCOPES_MAX and the quotas that are set, all others by what stands
+ * here. Counters are since the
  * start of the process, except those that the store keeps.
  */
 #include <stdio.h>
@@ -306,6 +307,36 @@ static void limits(struct cm_metrics_text *t, const struct cm_store_stats *s)
 				  marks[i].bytes);
 }
 
+struct quotas {
+	struct cm_metrics_text *text;
+	bool used;
+};
+
+static int add_quota(void *arg, const struct cm_scope_info *scope)
+{
+	const struct quotas *q = arg;
+
+	cm_metrics_sample(q->text, (const char *[]){"scope", scope->name, NULL},
+			  q->used ? scope->bytes : scope->quota);
+	return 0;
+}
+
+/* One of two gauges for each scope that the operator gave a quota. */
+static int quotas(struct cm_metrics_text *t, struct cm_store *s, bool used,
+		  struct cm_error *err)
+{
+	struct quotas q = {t, used};
+
+	if (used)
+		cm_metrics_family(t, "cachemount_quota_used_bytes", "gauge",
+				  "Content that a scope with a quota "
+				  "references.");
+	else
+		cm_metrics_family(t, "cachemount_quota_bytes", "gauge",
+				  "How much a scope may reference.");
+	return cm_store_quotas(s, add_quota, &q, err);
+}
+
 static int store(struct cm_metrics_text *t, struct cm_store *s,
 		 struct cm_error *err)
 {
@@ -320,7 +351,8 @@ static int store(struct cm_metrics_text *t, struct cm_store *s,
 	store_gauges(t, &stats, cm_store_leases(s));
 	limits(t, &stats);
 	store_counters(t, counters);
-	return 0;
+	r = quotas(t, s, false, err);
+	return r < 0 ? r : quotas(t, s, true, err);
 }
 
 static void server(struct cm_metrics_text *t, const struct cm_server_figures *f)

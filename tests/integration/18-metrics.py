@@ -278,8 +278,16 @@ def removals(url):
         if i >= 50:
             time.sleep(1.5 if i == 50 else 0)  # the first ones' leases end
             r.post_json("/api/v1/gc", {})
-    s = r.get("/api/v1/stats").json()["store"]
+    stats = r.get("/api/v1/stats").json()
+    s = stats["store"]
     e = scrape(r)
+    equal("quotas", [("full", 30 << 20), ("unused", 1 << 30)],
+          [(q["scope"], q["quota"]) for q in stats["quotas"]])
+    for q in stats["quotas"]:
+        equal(f"quota of {q['scope']}", (q["quota"], q["bytes"]),
+              (e.value("cachemount_quota_bytes", scope=q["scope"]),
+               e.value("cachemount_quota_used_bytes", scope=q["scope"])))
+    check("a quota in use", stats["quotas"][0]["bytes"] > 1 << 20)
     equal("the limit and its marks",
           [s["limit_bytes"], s["high_bytes"], s["low_bytes"]],
           [e.value("cachemount_store_limit_bytes", type=t)

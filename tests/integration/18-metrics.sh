@@ -72,10 +72,10 @@ check_match 'metrics-listen: and is named' 'metrics-listen' \
 # --- what goes --------------------------------------------------------------
 
 DATA=$WORK/second
-start_daemon --max-size 8MiB --lease 1s
+start_daemon --max-size 8MiB --lease 1s --quota full=30MiB,unused=1GiB
 python3 "$counts" removals "$URL" || not_ok 'removals'
 shown=$(ctl stats)
-for line in 'used +[0-9.]+ MiB, [0-9.]+ %' 'limit +8.0 MiB, 100.0 %' \
+for line in 'used +[0-9.]+ MiB, [0-9.]+ %' 'full +[0-9.]+ MiB +30.0 MiB +' 'limit +8.0 MiB, 100.0 %' \
 	'idle when evicted, last' 'for the limit +[1-9]' 'by purge +3 ' \
 	'a larger limit would have answered 1 request, 128[.0-9]* KiB'; do
 	check_match "stats: $line" "$line" "$shown"

@@ -28,6 +28,9 @@ static const char answer[] =
 	"\"evicted_bytes_size\":4096,\"evicted_tags_purge\":9,"
 	"\"ghost_hits\":2,"
 	"\"ghost_bytes\":1024},"
+	"\"quotas\":[{\"scope\":\"pr-1\",\"bytes\":1024,\"quota\":4096}],"
+	"\"scrub\":{\"running\":true,\"progress\":0.42},"
+	"\"backup\":{\"made\":\"2026-01-30T09:00:00Z\",\"failure\":\"x\"},"
 	"\"ratios\":{\"deduplication\":2.0,\"compression\":2.0,\"hits\":null},"
 	"\"history\":{\"days\":["
 	"{\"day\":\"2026-01-01\",\"age\":29,\"kinds\":" KINDS "},"
@@ -143,6 +146,14 @@ static void test_stats__tables(void **state)
 		"longest idle                        1m 30s\n"
 		"idle when evicted, last                  -\n"
 		"\n"
+		"QUOTA OF     USED    QUOTA    FULL\n"
+		"pr-1      1.0 KiB  4.0 KiB  25.0 %\n"
+		"\n"
+		"CARE                             LAST\n"
+		"scrub                       42 % done\n"
+		"index backed up  2026-01-30T09:00:00Z\n"
+		"last backup                    failed\n"
+		"\n"
 		"REMOVED, EVER      TAGS  MANIFESTS  ON DISK\n"
 		"for the limit         3          1  4.0 KiB\n"
 		"for a quota           0          0      0 B\n"
@@ -151,6 +162,20 @@ static void test_stats__tables(void **state)
 		"\n"
 		"a larger limit would have answered 2 requests, 1.0 KiB\n");
 	assert_null(strchr(text, '\033'));
+	free(text);
+}
+
+static void test_stats__scrub_at_rest(void **state)
+{
+	char *text = printed("{\"scrub\":{\"running\":false,\"progress\":0,"
+			     "\"ended\":\"2026-01-30T09:00:00Z\"},"
+			     "\"backup\":{\"made\":null,\"failure\":null}}");
+
+	(void)state;
+	assert_non_null(strstr(text,
+			       "scrub            2026-01-30T09:00:00Z\n"
+			       "index backed up                     -\n"));
+	assert_null(strstr(text, "last backup"));
 	free(text);
 }
 
@@ -164,6 +189,8 @@ static void test_stats__a_new_store(void **state)
 	assert_non_null(strstr(text, "on disk"));
 	assert_non_null(strstr(text, "limit   "));
 	assert_null(strstr(text, "a larger limit"));
+	assert_null(strstr(text, "QUOTA"));
+	assert_null(strstr(text, "CARE"));
 	free(text);
 }
 
@@ -173,6 +200,7 @@ int main(void)
 		cmocka_unit_test(test_stats__rates),
 		cmocka_unit_test(test_stats__sums),
 		cmocka_unit_test(test_stats__tables),
+		cmocka_unit_test(test_stats__scrub_at_rest),
 		cmocka_unit_test(test_stats__a_new_store),
 	};
 
