@@ -16,12 +16,10 @@ static void memory(struct cm_metrics_text *t)
 
 	if (!f || fscanf(f, "%" SCNd64 " %" SCNd64, &all, &resident) != 2)
 		return;
-	cm_metrics_family(t, "process_resident_memory_bytes", "gauge",
-			  "Resident memory.");
-	cm_metrics_sample(t, NULL, resident * page);
-	cm_metrics_family(t, "process_virtual_memory_bytes", "gauge",
-			  "Virtual memory.");
-	cm_metrics_sample(t, NULL, all * page);
+	cm_metrics_gauge(t, "process_resident_memory_bytes", resident * page,
+			 "Resident memory.");
+	cm_metrics_gauge(t, "process_virtual_memory_bytes", all * page,
+			 "Virtual memory.");
 }
 
 static void descriptors(struct cm_metrics_text *t)
@@ -34,15 +32,12 @@ static void descriptors(struct cm_metrics_text *t)
 		return;
 	while (readdir(dir))
 		n++;
-	cm_metrics_family(t, "process_open_fds", "gauge",
-			  "Open file descriptors.");
-	cm_metrics_sample(t, NULL, n);
+	cm_metrics_gauge(t, "process_open_fds", n, "Open file descriptors.");
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
 	    limit.rlim_cur == RLIM_INFINITY)
 		return;
-	cm_metrics_family(t, "process_max_fds", "gauge",
-			  "Limit on open file descriptors.");
-	cm_metrics_sample(t, NULL, (int64_t)limit.rlim_cur);
+	cm_metrics_gauge(t, "process_max_fds", (int64_t)limit.rlim_cur,
+			 "Limit on open file descriptors.");
 }
 
 static void processor(struct cm_metrics_text *t)

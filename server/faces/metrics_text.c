@@ -152,6 +152,13 @@ void cm_metrics_sample(struct cm_metrics_text *t, const char *const *labels,
 	put_sample(t, "", labels, text);
 }
 
+void cm_metrics_gauge(struct cm_metrics_text *t, const char *name,
+		      int64_t value, const char *help)
+{
+	cm_metrics_family(t, name, "gauge", help);
+	cm_metrics_sample(t, NULL, value);
+}
+
 void cm_metrics_millionths(struct cm_metrics_text *t, const char *const *labels,
 			   int64_t value)
 {

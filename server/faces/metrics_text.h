@@ -42,6 +42,10 @@ bool cm_metrics_wants_openmetrics(const char *accept);
 void cm_metrics_family(struct cm_metrics_text *t, const char *name,
 		       const char *type, const char *help);
 
+/* A gauge of one sample without labels. */
+void cm_metrics_gauge(struct cm_metrics_text *t, const char *name,
+		      int64_t value, const char *help);
+
 /*
  * A sample of the present family. `labels` is names and values in turns, ended
  * by NULL; or NULL. Values may be any text: they are escaped.

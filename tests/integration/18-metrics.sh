@@ -53,6 +53,12 @@ check 'history: scopes after a restart' \
 check 'counters go on, and agree with the history' jq -e '.counters.hits ==
 	([.history.days[].kinds | del(.upload)[].hits] | add) and
 	.counters.hits > 0' "$WORK/after"
+stop_daemon KILL || true
+start_daemon
+ctl --json stats | jq -S '[.history.scopes[] | del(.kinds.other)]' \
+	>"$WORK/killed.scopes"
+check 'history: what was told outlives a kill' \
+	diff "$WORK/before.scopes" "$WORK/killed.scopes"
 stop_daemon
 
 # --- who may read it --------------------------------------------------------
