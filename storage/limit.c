@@ -92,8 +92,9 @@ static int refuse(struct cm_store *s, int64_t bytes, struct cm_error *err)
 
 	return cm_error_set(err, CM_ERR_NO_SPACE,
 			    "the store has no space left for %s: it uses %s of "
-			    "its limit (--max-size) of %s, and could not evict "
-			    "enough in time; purge or unpin something, or "
+			    "its limit (--max-size) of %s, and what it could "
+			    "evict is pinned, was used within the lease time, "
+			    "or went too slowly; purge or unpin something, or "
 			    "raise the limit",
 			    cm_size_format(bytes > 0 ? bytes : 1, more),
 			    cm_size_format(cm_limit_used(s), used),
