@@ -13,6 +13,7 @@
 #define WEEK		7
 #define MONTH		30
 #define TRAFFIC_COLUMNS 6
+#define SCOPES_SHOWN	20
 
 void cm_traffic_add(struct cm_traffic *t, const json_t *kinds)
 {
@@ -183,19 +184,25 @@ static bool print_kinds(const json_t *days)
 	return cm_table_print(table);
 }
 
+/* The busiest, which come first. */
 static bool print_scopes(const json_t *scopes)
 {
 	struct cm_table *table = traffic_table("SCOPE, 30 DAYS");
+	size_t i, n = json_array_size(scopes);
 	json_t *scope;
-	size_t i;
 
 	json_array_foreach (scopes, i, scope) {
 		struct cm_traffic t = {0};
 
+		if (i == SCOPES_SHOWN)
+			break;
 		cm_traffic_add(&t, json_object_get(scope, "kinds"));
 		traffic_row(table, cm_json_text(scope, "scope"), &t);
 	}
-	return cm_table_print(table);
+	if (!cm_table_print(table))
+		return false;
+	return n <= SCOPES_SHOWN ||
+	       printf("and %zu more, see --json\n", n - SCOPES_SHOWN) > 0;
 }
 
 static bool print_history(const json_t *history)

@@ -165,6 +165,27 @@ static void test_stats__tables(void **state)
 	free(text);
 }
 
+static void test_stats__many_scopes(void **state)
+{
+	char answer_text[4096] = "{\"history\":{\"days\":[{\"age\":0,"
+				 "\"kinds\":{}}],\"scopes\":[";
+	size_t len = strlen(answer_text);
+	char *text;
+
+	(void)state;
+	for (int i = 0; i < 23; i++)
+		len += (size_t)snprintf(answer_text + len,
+					sizeof(answer_text) - len,
+					"%s{\"scope\":\"s%d\",\"kinds\":{}}",
+					i > 0 ? "," : "", i);
+	strcat(answer_text, "]}}");
+	text = printed(answer_text);
+	assert_non_null(strstr(text, "\ns19 "));
+	assert_null(strstr(text, "\ns20 "));
+	assert_non_null(strstr(text, "\nand 3 more, see --json\n"));
+	free(text);
+}
+
 static void test_stats__scrub_at_rest(void **state)
 {
 	char *text = printed("{\"scrub\":{\"running\":false,\"progress\":0,"
@@ -200,6 +221,7 @@ int main(void)
 		cmocka_unit_test(test_stats__rates),
 		cmocka_unit_test(test_stats__sums),
 		cmocka_unit_test(test_stats__tables),
+		cmocka_unit_test(test_stats__many_scopes),
 		cmocka_unit_test(test_stats__scrub_at_rest),
 		cmocka_unit_test(test_stats__a_new_store),
 	};

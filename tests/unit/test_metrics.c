@@ -1,8 +1,10 @@
 /* test_metrics.c - counts are exactly what happened, and stay few. */
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "store_fixture.h"
 
@@ -384,6 +386,40 @@ static void test_metrics__save(void **state)
 	store_teardown(&store);
 }
 
+/* How large a file may become; 0: as large as it likes. */
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit l;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &l), 0);
+	l.rlim_cur = bytes > 0 ? bytes : l.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
+}
+
+static void test_metrics__a_save_that_failed_is_made_up_for(void **state)
+{
+	struct fixture *f = *state;
+	struct store_fixture *s;
+	void *store = NULL;
+	int r;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(store_setup(&store), 0);
+	s = store;
+	observe(f, "main/a", 1, 0);
+	assert_ok(cm_metrics_save(f->metrics, s->store, &f->err), &f->err);
+	observe(f, "main/a", 1, 0);
+	limit_files(1);
+	r = cm_metrics_save(f->metrics, s->store, &f->err);
+	limit_files(0);
+	assert_true(r < 0);
+	assert_int_equal(store_sql(s, "SELECT sum(hits) FROM usage"), 1);
+	observe(f, "main/a", 1, 0);
+	assert_ok(cm_metrics_save(f->metrics, s->store, &f->err), &f->err);
+	assert_int_equal(store_sql(s, "SELECT sum(hits) FROM usage"), 3);
+	store_teardown(&store);
+}
+
 int main(void)
 {
 #define CASE(name)                                                             \
@@ -400,6 +436,7 @@ int main(void)
 		CASE(scopes_are_few),
 		CASE(a_silent_scope_gives_way),
 		CASE(save),
+		CASE(a_save_that_failed_is_made_up_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
