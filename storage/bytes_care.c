@@ -101,6 +101,7 @@ int cm_bytes_quarantine_trim(struct cm_bytes *b, int64_t size, int64_t age_ms,
 		if (unlinkat(b->quarantine_fd, list[i].name, 0) < 0 &&
 		    errno != ENOENT)
 			return cm_error_errno(err, "cannot trim quarantine");
+		atomic_fetch_sub(&b->quarantined, list[i].size);
 		sum -= list[i].size;
 	}
 	return 0;

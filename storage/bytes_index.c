@@ -169,6 +169,7 @@ int cm_bytes_backup_publish(struct cm_bytes *b, size_t keep,
 {
 	struct cm_bytes_backup list[CM_BACKUPS_MAX];
 	char name[CM_ASIDE_SIZE];
+	int64_t sum = 0;
 	int n = cm_bytes_backups(b, list, err);
 	int r = n < 0 ? n : sync_named(b->backups_fd, BACKUP_TEMP, err);
 
@@ -184,10 +185,15 @@ int cm_bytes_backup_publish(struct cm_bytes *b, size_t keep,
 			     : cm_error_set(err, CM_ERR_IO,
 					    "a backup has disappeared");
 	*ret = list[0];
-	for (size_t i = keep; i < (size_t)n; i++) {
+	for (size_t i = 0; i < (size_t)n; i++) {
+		if (i < keep) {
+			sum += list[i].size;
+			continue;
+		}
 		backup_name(list[i].number, name);
 		discard(b->backups_fd, name, NULL);
 	}
+	atomic_store(&b->backed_up, sum);
 	return 0;
 }
 

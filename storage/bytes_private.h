@@ -20,6 +20,9 @@ struct cm_bytes {
 	int backups_fd;
 	char boot[17]; /* names this run's temporary files */
 	_Atomic uint64_t next_temp;
+	_Atomic int64_t uploads; /* bytes in each of the three folders */
+	_Atomic int64_t quarantined;
+	_Atomic int64_t backed_up;
 	/* The walk of cm_bytes_walk(). */
 	DIR *walk;
 	unsigned int walk_shard;

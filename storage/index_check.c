@@ -31,6 +31,9 @@ struct table_check {
 #define MANIFEST_OF(x, d)                                                      \
 	"EXISTS (SELECT 1 FROM manifests m2 WHERE m2.repo_id = " x             \
 	".repo_id AND m2.digest = " x "." d ")"
+#define NOT_DYING(x, d)                                                        \
+	" AND NOT EXISTS (SELECT 1 FROM dying g WHERE g.repo_id = " x          \
+	".repo_id AND g.digest = " x "." d ")"
 #define LINK_OF(x, d)                                                          \
 	"EXISTS (SELECT 1 FROM repo_blobs l2 WHERE l2.repo_id = " x            \
 	".repo_id AND l2.digest = " x "." d ")"
@@ -55,6 +58,15 @@ struct table_check {
 	"(SELECT count(*) FROM manifests m"                                    \
 	" WHERE m.repo_id = repositories.id)"
 
+#define SCOPE_NAME(r) "substr(" r ".name, 1, instr(" r ".name || '/', '/') - 1)"
+#define SCOPE_OF(x)                                                            \
+	"(SELECT r.scope FROM repositories r WHERE r.id = " x ".repo_id)"
+#define SCOPE_BYTES                                                            \
+	"(SELECT coalesce(sum(b.size), 0) FROM repositories r"                 \
+	" CROSS JOIN repo_blobs l ON l.repo_id = r.id"                         \
+	" CROSS JOIN blobs b ON b.digest = l.digest"                           \
+	" WHERE r.scope = scopes.id)"
+
 static const struct table_check checks[] = {
 	{"rows of repositories that are not there",
 	 "SELECT " NO_REPO("tags") " + " NO_REPO("manifests") " + " NO_REPO(
@@ -66,9 +78,10 @@ static const struct table_check checks[] = {
 	 "DELETE FROM tags WHERE NOT " MANIFEST_OF("tags", "digest")},
 	{"references belong to no manifest",
 	 "SELECT count(*) FROM manifest_refs e"
-	 " WHERE NOT " MANIFEST_OF("e", "manifest"),
+	 " WHERE NOT " MANIFEST_OF("e", "manifest") NOT_DYING("e", "manifest"),
 	 "DELETE FROM manifest_refs"
-	 " WHERE NOT " MANIFEST_OF("manifest_refs", "manifest")},
+	 " WHERE NOT " MANIFEST_OF("manifest_refs", "manifest")
+		 NOT_DYING("manifest_refs", "manifest")},
 	{"referrers are manifests that are not there",
 	 "SELECT count(*) FROM referrers r"
 	 " WHERE NOT " MANIFEST_OF("r", "manifest"),
@@ -105,12 +118,34 @@ static const struct table_check checks[] = {
 	 "SELECT count(*) FROM repositories WHERE manifests <> " REPO_MANIFESTS,
 	 "UPDATE repositories SET manifests = " REPO_MANIFESTS
 	 " WHERE manifests <> " REPO_MANIFESTS},
+	{"repositories are in a wrong scope",
+	 "SELECT count(*) FROM repositories r LEFT JOIN scopes s"
+	 " ON s.id = r.scope WHERE s.name IS NOT " SCOPE_NAME("r"),
+	 "INSERT OR IGNORE INTO scopes(name)"
+	 " SELECT DISTINCT " SCOPE_NAME("r") " FROM repositories r;"
+					     "UPDATE repositories SET scope = "
+					     "(SELECT s.id FROM scopes s"
+					     " WHERE s.name = " SCOPE_NAME(
+						     "repositories") ")"},
+	{"tags are in a wrong scope",
+	 "SELECT count(*) FROM tags WHERE scope <> " SCOPE_OF("tags"),
+	 "UPDATE tags SET scope = " SCOPE_OF(
+		 "tags") " WHERE scope <> " SCOPE_OF("tags")},
+	{"manifests are in a wrong scope",
+	 "SELECT count(*) FROM manifests WHERE scope <> " SCOPE_OF("manifests"),
+	 "UPDATE manifests SET scope = " SCOPE_OF(
+		 "manifests") " WHERE scope <> " SCOPE_OF("manifests")},
+	{"scopes have a wrong sum of bytes",
+	 "SELECT count(*) FROM scopes WHERE bytes <> " SCOPE_BYTES,
+	 "UPDATE scopes SET bytes = " SCOPE_BYTES
+	 " WHERE bytes <> " SCOPE_BYTES},
 	/* What `expected` holds: expect_broken(). */
 	{"manifests are wrongly taken for whole, or for broken",
 	 "SELECT (SELECT count(*) FROM (SELECT * FROM expected EXCEPT"
 	 " SELECT repo_id, digest, reasons FROM broken)) +"
-	 " (SELECT count(*) FROM (SELECT repo_id, digest, reasons FROM broken"
-	 " EXCEPT SELECT * FROM expected))",
+	 " (SELECT count(*) FROM (SELECT repo_id, digest, reasons"
+	 " FROM broken b WHERE 1" NOT_DYING(
+		 "b", "digest") " EXCEPT SELECT * FROM expected))",
 	 "DELETE FROM broken;"
 	 "INSERT INTO broken(repo_id, digest, reasons)"
 	 " SELECT repo_id, digest, reasons FROM expected"},
@@ -132,6 +167,14 @@ static const struct {
 	{"referenced_bytes",
 	 "SELECT coalesce(sum(size * holders), 0) FROM blobs"},
 	{"uploads", "SELECT count(*) FROM uploads"},
+	{"file_bytes",
+	 "SELECT coalesce(sum((stored_size + 4095) / 4096 * 4096), 0)"
+	 " FROM blobs WHERE inline_id = 0"},
+	{"pinned_tags", "SELECT count(*) FROM tags WHERE pinned > 0"},
+	{"pinned_bytes",
+	 "SELECT coalesce(sum(m.content_size), 0) FROM tags t CROSS JOIN"
+	 " manifests m ON m.repo_id = t.repo_id AND m.digest = t.digest"
+	 " WHERE t.pinned > 0"},
 };
 
 /* ---- running statements ---------------------------------------------- */

@@ -8,9 +8,17 @@
  * GET /api/v1/stats					(pull)
  *	{"version":"…",
  *	 "store":{"repositories","tags","manifests","blobs","content_bytes",
- *		"stored_bytes","referenced_bytes","uploads","quarantined"},
+ *		"stored_bytes","referenced_bytes","uploads","quarantined",
+ *		"limit_bytes","high_bytes","low_bytes","used_bytes",
+ *		"file_bytes","index_bytes","upload_bytes","quarantine_bytes",
+ *		"backup_bytes",
+ *		"pinned_tags","pinned_bytes","longest_idle_ms",
+ *		"last_evicted_idle_ms","eviction_stuck"},
  *	 "ratios":{"deduplication","compression","hits"},
  *	 "counters":{"<name>":N,…},
+ *	 "history":{"since":"<day>","days":[{"day","age","kinds":KINDS},…],
+ *		"scopes":[{"scope","kinds":KINDS},…]},
+ *	 "quotas":[{"scope","bytes","quota"},…],
  *	 "server":{"started","uptime_ms","connections","requests",
  *		"sent_bytes","received_bytes","draining"},
  *	 "scrub":{"running","progress","began","ended"},
@@ -20,6 +28,9 @@
  *	deduplication = referenced / content bytes, compression = content /
  *	stored bytes, hits = hits / (hits + misses); null where undefined.
  *	"progress" is of the round under way, 0 to 1; "backup" as below.
+ *	KINDS is {"<kind>":{"hits","misses","errors","writes","sent_bytes",
+ *	"received_bytes"},…}. Days are of UTC, "age" 0 is today. The scopes are
+ *	those with the most lookups; "other" is all without a row of their own.
  *
  * GET /api/v1/repositories?prefix=&n=&last=		(pull)
  *	{"repositories":["…",…],"next":"…"}
@@ -28,7 +39,8 @@
  *
  * GET /api/v1/tags?repository=&prefix=&n=&last=	(pull)
  *	{"tags":[{"repository","tag","digest","mediaType","artifactType",
- *		"size","created","updated","pulled","writer"},…],"next":"…"}
+ *		"size","created","updated","pulled","writer","pinned"},…],
+ *	 "next":"…"}
  *	By repository, then tag. size is that of the manifest and all it names.
  *	artifactType, pulled and writer may be null. "next" is
  *	"<repository>:<tag>". Either `repository` or `prefix`, or neither.
@@ -38,6 +50,20 @@
  *	{"repository","prefix","tag","older_than","unused_for","writer",
  *	 "all","dry_run"}
  *	-> {"tags":N,"manifests":N,"blobs":N,"bytes":N,"dry_run":B}
+ *
+ * POST /api/v1/pin					(admin, see
+ *api_limits.c)
+ *	{"repository","tag","pinned":B} -> {"repository","tag","pinned",
+ *		"pinned_tags":N,"pinned_bytes":N,"low_bytes":N}
+ *
+ * POST /api/v1/gc					(admin, see
+ *api_limits.c)
+ *	-> {"uploads","manifests","blobs","bytes","evicted":{"tags",
+ *		"manifests","blobs","bytes"},"more":B}
+ *
+ * GET /api/v1/scopes?n=&last=				(pull)
+ *	{"scopes":[{"scope","bytes","quota"},…],"next":"…"}
+ *	Those in which the identity may pull everything. quota may be null.
  *
  * POST /api/v1/verify					(push, see api_verify.c)
  *	{"repository","digests":["…",…],"offset":N} or
@@ -177,6 +203,9 @@ static const struct cm_route routes[] = {
 	{"POST", CM_API_VERIFY, CM_PERM_NONE, &cm_api_verify},
 	{"GET", CM_API_BACKUP, CM_PERM_NONE, &cm_api_backup_get},
 	{"POST", CM_API_BACKUP, CM_PERM_NONE, &cm_api_backup_post},
+	{"POST", CM_API_PIN, CM_PERM_NONE, &cm_api_pin},
+	{"POST", CM_API_GC, CM_PERM_NONE, &cm_api_gc},
+	{"GET", CM_API_SCOPES, CM_PERM_PULL, &cm_api_scopes},
 };
 
 const struct cm_face cm_api_face = {

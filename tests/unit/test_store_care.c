@@ -562,6 +562,10 @@ static void test_store_care__check_mends_every_count(void **state)
 		"INSERT INTO manifest_refs(repo_id, manifest, digest, child)"
 		" SELECT id, zeroblob(32),"
 		" zeroblob(32), 0 FROM repositories",
+		"UPDATE repositories SET scope = 77",
+		"UPDATE tags SET scope = 77",
+		"UPDATE manifests SET scope = 77",
+		"UPDATE scopes SET bytes = bytes + 1",
 		"INSERT INTO referrers(repo_id, subject, manifest)"
 		" SELECT id, zeroblob(32), zeroblob(32) FROM repositories",
 		"INSERT INTO tags(repo_id, name, digest, created_ms,"
