@@ -399,6 +399,31 @@ def rebuild_killed(a):
     f.stop()
 
 
+def killed_at_the_limit(a):
+    """fsck agrees with a server that was killed while it evicts, and with its
+    totals."""
+    f = Folder(a, "at-the-limit", ("--max-size", "16MiB", "--lease", "1s") +
+               STILL)
+    f.daemon.start()
+    taken = 0
+    for n in range(5):
+        end = time.monotonic() + a.rng.uniform(1.5, 3)
+        while time.monotonic() < end:
+            layers = [f.ledger.noise(60 * KIB) for _ in range(6)]
+            layers += [f.ledger.noise(300) for _ in range(20)]
+            answers = [f.ledger.put(f"s{n}/a", d) for d in layers]
+            answers.append(f.ledger.tag(f"s{n}/a", f"t{taken}", layers))
+            taken += {x.status for x in answers} == {201}
+        f.kill()
+        f.check_run(f"fsck agrees after kill {n + 1}", 0,
+                    (" 0 harmful findings",), "fsck", "--read-data")
+        f.daemon.start()
+    evicted = f.counters().get("swept_blobs", 0)
+    f.check("and it did evict", taken * 360 * KIB > 16 << 20, taken, evicted)
+    f.stop()
+    f.check_clean("at the end")
+
+
 def repair_killed(a):
     f = Folder(a, "repair-killed").filled(1500)
     f.stop()
@@ -477,6 +502,7 @@ CASES = [
     lambda a: rebuilt(a, "empty", empty),
     lambda a: rebuilt(a, "deleted", deleted),
     no_backup, locked, by_hand, backup_killed, rebuild_killed, repair_killed,
+    killed_at_the_limit,
     full_disk,
 ]
 
