@@ -338,6 +338,7 @@ void cm_config_release(struct cm_config *c)
 	free(c->data);
 	free(c->listen);
 	free(c->token_file);
+	free(c->public_url);
 	free(c->new_token);
 	free(c->permissions);
 	free(c->pattern);

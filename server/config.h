@@ -40,6 +40,7 @@ struct cm_config {
 	char *token_file;   /* NULL: none */
 	unsigned anonymous; /* of enum cm_permission */
 	bool anonymous_set;
+	char *public_url; /* without a slash at the end; NULL: not said */
 	int64_t workers;
 	int64_t max_connections;
 	int64_t lease_ms;

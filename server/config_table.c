@@ -13,8 +13,9 @@
 #define HOUR   (3600 * SECOND)
 #define YEAR   (365 * 24 * HOUR)
 
-#define NAME_MAX_LEN 32
-#define NEAR_EDITS   2
+#define NAME_MAX_LEN	32
+#define NEAR_EDITS	2
+#define ORIGIN_HOST_MAX 255 /* bytes, with the port */
 
 static const struct cm_choice log_formats[] = {
 	{"auto", CM_LOG_AUTO},
@@ -57,6 +58,10 @@ const struct cm_setting cm_settings[] = {
 	 anonymous_words, NULL, "pull|push",
 	 "what a client without a token may do; push\n"
 	 "includes pull"},
+	{"public-url", CM_SETTING_ORIGIN, MEMBER(public_url), 0, 0, NULL, NULL,
+	 "URL",
+	 "where clients reach this server, such as\n"
+	 "https://cache.example; what they use, unless said"},
 	{"workers", CM_SETTING_COUNT, MEMBER(workers), 1, 1024, NULL, "32", "N",
 	 "threads for requests that wait for the disk"},
 	{"max-connections", CM_SETTING_COUNT, MEMBER(max_connections), 16,
@@ -129,6 +134,31 @@ static int apply_text(const char *value, char **member, struct cm_error *err)
 		return cm_error_nomem(err);
 	free(*member);
 	*member = copy;
+	return 0;
+}
+
+/* A scheme and a host, with a port or without; nothing goes behind them. */
+static int apply_origin(const char *value, char **member, struct cm_error *err)
+{
+	size_t scheme = strncmp(value, "https://", 8) == 0  ? 8
+			: strncmp(value, "http://", 7) == 0 ? 7
+							    : 0;
+	size_t host = strspn(value + scheme, "abcdefghijklmnopqrstuvwxyz"
+					     "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					     "0123456789-._:[]");
+	const char *rest = value + scheme + host;
+	int rc;
+
+	if (scheme == 0 || host == 0 || host > ORIGIN_HOST_MAX ||
+	    (*rest && strcmp(rest, "/") != 0))
+		return cm_error_set(err, CM_ERR_INVALID,
+				    "\"%.64s\" is no http://HOST[:PORT] or "
+				    "https://HOST[:PORT]",
+				    value);
+	rc = apply_text(value, member, err);
+	if (rc < 0)
+		return rc;
+	(*member)[scheme + host] = '\0';
 	return 0;
 }
 
@@ -205,6 +235,8 @@ int cm_setting_apply(const struct cm_setting *s, const char *value,
 	switch (s->kind) {
 	case CM_SETTING_TEXT:
 		return apply_text(value, member, err);
+	case CM_SETTING_ORIGIN:
+		return apply_origin(value, member, err);
 	case CM_SETTING_COUNT:
 		return apply_count(s, value, member, err);
 	case CM_SETTING_DURATION:

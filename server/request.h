@@ -41,6 +41,7 @@
 #include <cachemount/error.h>
 #include <cachemount/store.h>
 
+struct cm_access;
 struct cm_server;
 struct cm_request;
 
@@ -51,6 +52,8 @@ enum cm_permission {
 	CM_PERM_PUSH = 1 << 1,
 	CM_PERM_DELETE = 1 << 2,
 	CM_PERM_ADMIN = 1 << 3,
+	/* Of a route: everyone may, but credentials that come must be good. */
+	CM_PERM_OPEN = 1 << 4,
 };
 
 struct cm_handler {
@@ -85,6 +88,12 @@ struct cm_face {
 	const char *prefix; /* "/v2/", "/api/v1/" */
 	const struct cm_route *routes;
 	size_t routes_len;
+	/*
+	 * Where its clients fetch access tokens, if they know how to: they are
+	 * then asked for Bearer credentials rather than Basic. NULL: they
+	 * don't.
+	 */
+	const char *token_path;
 	/* Makes the reply for a failed request; err is never CM_OK. */
 	void (*fail)(struct cm_request *r, const struct cm_error *err);
 };
@@ -127,6 +136,19 @@ const char *cm_request_identity(const struct cm_request *r);
 /* May this identity do `p` on `repo`? (For mount's `from`, listings.) */
 bool cm_request_may(const struct cm_request *r, enum cm_permission p,
 		    const char *repo);
+
+/*
+ * Has the client named itself, as far as it can? False if there are tokens, and
+ * it sent none of any kind. It may still be allowed to go on.
+ */
+bool cm_request_has_credentials(const struct cm_request *r);
+
+/*
+ * Issues an access token to the request's identity, or, with `secret`, to the
+ * identity of that: cm_auth_issue() of auth.h, which see.
+ */
+int cm_request_issue(struct cm_request *r, const char *secret,
+		     struct cm_access *wanted, char *ret, struct cm_error *err);
 
 /* The face's own data; freed by handler->release. */
 void *cm_request_state(const struct cm_request *r);

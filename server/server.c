@@ -8,6 +8,7 @@
  * when it stops, the store last.
  */
 #include <malloc.h>
+#include <openssl/crypto.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@
 #include "log.h"
 #include "router.h"
 #include "server.h"
+#include "token_key.h"
 #include "upkeep.h"
 #include "worker.h"
 
@@ -114,12 +116,29 @@ static enum cm_exit open_store(struct cm_server *s, struct cm_error *err)
 	}
 }
 
+/* A folder that takes no key costs a warning: tokens then end with the run. */
+static void share_token_key(struct cm_server *s)
+{
+	uint8_t key[CM_ACCESS_KEY_LEN];
+	struct cm_error err;
+
+	if (!cm_auth_has_tokens(s->auth))
+		return;
+	if (cm_token_key_load(s->config->data, key, &err) == 0)
+		cm_auth_use_key(s->auth, key);
+	else
+		cm_log(CM_LOG_WARN, "no-token-key",
+		       "%s: access tokens end with this run", err.text);
+	OPENSSL_cleanse(key, sizeof(key));
+}
+
 static enum cm_exit open_parts(struct cm_server *s, struct cm_error *err)
 {
 	size_t workers = (size_t)s->config->workers, n = 0;
 
 	if (cm_auth_new(s->config->token_file, s->anonymous, &s->auth, err) < 0)
 		return CM_EXIT_USAGE;
+	share_token_key(s);
 	while (n < cm_faces_len && n < FACES_MAX - 1) {
 		s->faces[n] = cm_faces[n];
 		n++;
@@ -175,6 +194,7 @@ static enum cm_exit start_serving(struct cm_server *s, struct cm_error *err)
 		.threads = network_threads(),
 		.max_connections = connection_limit(s->config),
 		.access_log = s->config->access_log,
+		.public_url = s->config->public_url,
 		.store = s->store,
 		.router = s->router,
 		.auth = s->auth,

@@ -104,11 +104,18 @@ int cm_oci_delete_failed(int status, struct cm_error *err)
 	return CM_ERR_EXISTS;
 }
 
-/* GET /v2/: "this is a registry, and you may talk to it" (end-1). */
+/*
+ * GET /v2/: "this is a registry, and you may talk to it" (end-1). It is here
+ * that some clients learn how to name themselves, and only here; so one that
+ * has not, but could, is challenged even if the anonymous may go on.
+ */
 static int ping(struct cm_request *r, struct cm_error *err)
 {
 	static const char body[] = "{}\n";
 
+	if (!cm_request_has_credentials(r))
+		return cm_error_set(err, CM_ERR_UNAUTHORIZED,
+				    "authentication is required");
 	if (cm_reply_header(r, "Docker-Distribution-API-Version",
 			    "registry/2.0") < 0)
 		return cm_error_nomem(err);
@@ -118,6 +125,7 @@ static int ping(struct cm_request *r, struct cm_error *err)
 
 static const struct cm_handler ping_handler = {.start = ping};
 
+#define TOKEN	  "/v2/token"
 #define BLOB	  "/v2/{name}/blobs/{digest}"
 #define UPLOADS	  "/v2/{name}/blobs/uploads/"
 #define UPLOAD	  "/v2/{name}/blobs/uploads/{session}"
@@ -127,6 +135,8 @@ static const struct cm_handler ping_handler = {.start = ping};
 
 static const struct cm_route routes[] = {
 	{"GET", "/v2/", CM_PERM_NONE, &ping_handler},
+	{"GET", TOKEN, CM_PERM_OPEN, &cm_oci_token_get},
+	{"POST", TOKEN, CM_PERM_OPEN, &cm_oci_token_post},
 	{"GET", CM_EXT_PATH, CM_PERM_NONE, &cm_ext_describe},
 	{"POST", MISSING, CM_PERM_PULL, &cm_ext_missing},
 	{"GET", BLOB, CM_PERM_PULL, &cm_oci_blob_get},
@@ -146,6 +156,7 @@ static const struct cm_route routes[] = {
 const struct cm_face cm_oci_face = {
 	.name = "oci",
 	.prefix = "/v2/",
+	.token_path = TOKEN,
 	.routes = routes,
 	.routes_len = sizeof(routes) / sizeof(routes[0]),
 	.fail = cm_oci_fail,

@@ -24,6 +24,8 @@ extern const struct cm_handler cm_oci_manifest_put;
 extern const struct cm_handler cm_oci_manifest_delete;
 extern const struct cm_handler cm_oci_tags_list;
 extern const struct cm_handler cm_oci_referrers_list;
+extern const struct cm_handler cm_oci_token_get;
+extern const struct cm_handler cm_oci_token_post;
 extern const struct cm_handler cm_ext_describe;
 extern const struct cm_handler cm_ext_missing;
 

@@ -9,6 +9,7 @@
  */
 #include <string.h>
 
+#include <cachemount/buildkit.h>
 #include <cachemount/manifest.h>
 #include <cachemount/protocol.h>
 
@@ -17,6 +18,7 @@
 #include "faces/oci.h"
 #include "faces/oci_error.h"
 #include "faces/oci_put.h"
+#include "log.h"
 
 /* Times that a condition is looked at again after the tag moved meanwhile. */
 #define CONDITION_TRIES 8
@@ -316,6 +318,28 @@ static int parse(struct cm_request *r, const char *bytes, size_t len,
 	return CM_ERR_INVALID;
 }
 
+/*
+ * BuildKit exports a cache that it will never import again and says nothing, so
+ * the one who runs the server is told.
+ */
+static void tell_unreadable(const struct cm_request *r,
+			    const struct cm_oci_reference *ref,
+			    const struct cm_manifest *m, size_t len)
+{
+	const char *writer = cm_request_identity(r);
+	int64_t size;
+
+	if (!cm_buildkit_unreadable(m, (int64_t)len, &size))
+		return;
+	cm_log(CM_LOG_WARN, "cache-too-large",
+	       "%s%s%s, pushed by %s: BuildKit does not import a cache whose "
+	       "configuration is over %d bytes, and this one has %lld; "
+	       "mode=min or fewer steps make it smaller",
+	       cm_request_param(r, "name"), ref->tag ? ":" : "",
+	       ref->tag ? ref->tag : "", writer ? writer : "nobody known",
+	       CM_BUILDKIT_READ_MAX, (long long)size);
+}
+
 static int put_finish(struct cm_request *r, struct cm_error *err)
 {
 	cm_auto(manifest) struct cm_manifest *parsed = NULL;
@@ -336,19 +360,22 @@ static int put_finish(struct cm_request *r, struct cm_error *err)
 	status = parse(r, bytes, len, &parsed, err);
 	if (status < 0)
 		return status;
-	return put_parsed(r, &ref,
-			  &(struct cm_manifest_put){
-				  .repo = cm_request_param(r, "name"),
-				  .tag = ref.tag,
-				  .more_tags = tags.tags,
-				  .more_tags_len = tags.len,
-				  .name = ref.tag ? NULL : &ref.digest,
-				  .bytes = bytes,
-				  .len = len,
-				  .parsed = parsed,
-				  .writer = cm_request_identity(r),
-			  },
-			  err);
+	status = put_parsed(r, &ref,
+			    &(struct cm_manifest_put){
+				    .repo = cm_request_param(r, "name"),
+				    .tag = ref.tag,
+				    .more_tags = tags.tags,
+				    .more_tags_len = tags.len,
+				    .name = ref.tag ? NULL : &ref.digest,
+				    .bytes = bytes,
+				    .len = len,
+				    .parsed = parsed,
+				    .writer = cm_request_identity(r),
+			    },
+			    err);
+	if (status == 0)
+		tell_unreadable(r, &ref, parsed, len);
+	return status;
 }
 
 const struct cm_handler cm_oci_manifest_put = {

@@ -9,6 +9,8 @@
 #include "http/limits.h"
 #include "log.h"
 
+#define SPARE_PER_THREAD 256
+
 /* libmicrohttpd's own messages: about clients, so for debugging only. */
 static void on_message(void *cls, const char *fmt, va_list ap)
 	__attribute__((format(printf, 2, 0)));
@@ -27,9 +29,16 @@ static void on_message(void *cls, const char *fmt, va_list ap)
 	cm_log(CM_LOG_DEBUG, "http", "%s", text);
 }
 
+/* Beyond our own limit, so that each thread's share never comes first. */
+static unsigned spare_connections(const struct cm_http_options *o)
+{
+	return o->max_connections + o->threads * SPARE_PER_THREAD;
+}
+
 /*
- * Without MHD_OPTION_STRICT_FOR_CLIENT: all that it refuses framing.c and uri.c
- * refuse too, with a reply that is our own and whole.
+ * It does not listen; accept.c does. Without MHD_OPTION_STRICT_FOR_CLIENT: all
+ * that it refuses framing.c and uri.c refuse too, with a reply that is our own
+ * and whole.
  */
 static struct MHD_Daemon *start_daemon(struct cm_http *h)
 {
@@ -37,12 +46,12 @@ static struct MHD_Daemon *start_daemon(struct cm_http *h)
 
 	return MHD_start_daemon(
 		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+			MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC |
 			MHD_USE_ERROR_LOG,
 		0, NULL, NULL, cm_exchange_access, h,
 		MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,
-		MHD_OPTION_LISTEN_SOCKET, o->listen_fd,
 		MHD_OPTION_THREAD_POOL_SIZE, o->threads > 1 ? o->threads : 0,
-		MHD_OPTION_CONNECTION_LIMIT, o->max_connections,
+		MHD_OPTION_CONNECTION_LIMIT, spare_connections(o),
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CM_IDLE_S,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)CM_CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK,
@@ -78,6 +87,11 @@ int cm_http_start(const struct cm_http_options *options, struct cm_http **ret,
 		cm_http_stop(h);
 		return rc;
 	}
+	rc = cm_acceptor_start(h, &h->acceptor, err);
+	if (rc < 0) {
+		cm_http_stop(h);
+		return rc;
+	}
 	*ret = h;
 	return 0;
 }
@@ -103,6 +117,7 @@ void cm_http_stop(struct cm_http *h)
 {
 	if (!h)
 		return;
+	cm_acceptor_stop(h->acceptor);
 	if (h->daemon)
 		MHD_stop_daemon(h->daemon);
 	cm_conns_stop(&h->conns);

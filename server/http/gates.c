@@ -94,7 +94,7 @@ static int gate_permission(struct cm_request *r, struct cm_error *err)
 		return 0;
 	rc = cm_auth_identify(auth, cm_request_header(r, "Authorization"),
 			      &r->identity, err);
-	if (rc < 0)
+	if (rc < 0 || r->match.route->permission == CM_PERM_OPEN)
 		return rc;
 	return cm_auth_check(auth, &r->identity, r->match.route->permission,
 			     cm_match_param(&r->match, "name"), err);

@@ -29,6 +29,7 @@ struct cm_http_options {
 	unsigned threads;
 	unsigned max_connections;
 	bool access_log;
+	const char *public_url; /* "https://host:port", or NULL: not known */
 	struct cm_store *store;
 	const struct cm_router *router;
 	struct cm_auth *auth;

@@ -165,6 +165,28 @@ bool cm_request_may(const struct cm_request *r, enum cm_permission p,
 	return cm_identity_may(&r->identity, p, repo);
 }
 
+bool cm_request_has_credentials(const struct cm_request *r)
+{
+	return !cm_auth_has_tokens(r->http->options.auth) ||
+	       r->identity.tokens || r->identity.access;
+}
+
+int cm_request_issue(struct cm_request *r, const char *secret,
+		     struct cm_access *wanted, char *ret, struct cm_error *err)
+{
+	struct cm_auth *auth = r->http->options.auth;
+	struct cm_identity id = {0};
+	int rc;
+
+	if (!secret)
+		return cm_auth_issue(auth, &r->identity, wanted, ret, err);
+	rc = cm_auth_identify_secret(auth, secret, &id, err);
+	if (rc == 0)
+		rc = cm_auth_issue(auth, &id, wanted, ret, err);
+	cm_identity_release(&id);
+	return rc;
+}
+
 void *cm_request_state(const struct cm_request *r)
 {
 	return r->state;

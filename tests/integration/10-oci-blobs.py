@@ -11,7 +11,7 @@ def base():
     equal("base: version", "registry/2.0",
           a["Docker-Distribution-API-Version"])
     a = r.get("/v2/no/such/endpoint")
-    equal("unknown path", (404, "NAME_UNKNOWN"), (a.status, a.error()))
+    equal("unknown path", (404, "UNSUPPORTED"), (a.status, a.error()))
     a = r.request("PUT", "/v2/")
     equal("known path, wrong method", (405, "UNSUPPORTED"),
           (a.status, a.error()))
