@@ -186,7 +186,7 @@ def targets():
             ("/v2/" + "a" * 3000, (414, "SIZE_INVALID")),
             ("/v2/?x=" + "a" * 9000, (414, "SIZE_INVALID")),
             ("/v2/?" + "x=y&" * 40, (414, "SIZE_INVALID")),
-            ("/v2/nothing", (404, "NAME_UNKNOWN"))):
+            ("/v2/nothing", (404, "UNSUPPORTED"))):
         a = r.get(path)
         equal(f"target {path[:12]} of {len(path)}", wanted,
               (a.status, a.error()))

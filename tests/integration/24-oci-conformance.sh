@@ -2,29 +2,13 @@
 # Goal: the conformance suite of the distribution-spec, whole, finds nothing wrong
 # with the server: neither by 1.1 nor by the development head, nor where it has
 # to say who it is.
-# Timeout: 900
+# Timeout: 600
 # Quick: no
+# Tools: conformance
 . "$(dirname "$0")/../lib.sh"
-
-# What is fetched, by the Go toolchain's own means: the suite has no releases of
-# its own, so this is a commit. Nothing else says which.
-SUITE=github.com/opencontainers/distribution-spec/conformance
-VERSION=v0.0.0-20260831232431-97274622c111
 
 # Fewer tests than this can't be all of them.
 TESTS_MIN=800
-
-# build_suite TARGET: fetches and builds it, in folders that go with this run.
-build_suite()
-{
-	GOBIN=$WORK/bin GOMODCACHE=$WORK/go GOCACHE=$WORK/go-build \
-		GOTOOLCHAIN=local GOFLAGS='-modcacherw -buildvcs=false' \
-		timeout 600 go install "$SUITE@$VERSION" >"$WORK/build.log" 2>&1 ||
-		return 1
-	mkdir -p "$(dirname "$1")"
-	cp "$WORK/bin/conformance" "$1.$$"
-	mv "$1.$$" "$1"
-}
 
 # figure NAME: a number of the report's first element, which leaves out zeroes.
 figure()
@@ -68,12 +52,8 @@ run_suite()
 	check_eq "conformance $name: none skipped" 0 "$skipped"
 }
 
-suite=$CM_CACHE/conformance/$VERSION
-if [[ ! -x $suite ]]; then
-	need go
-	build_suite "$suite" || skip "the conformance suite can't be had:" \
-		"$(tail -n 1 "$WORK/build.log")"
-fi
+suite=$("$CM_TOP/deploy/go-tools" conformance)/conformance ||
+	skip "the conformance suite can't be had"
 start_daemon
 run_suite 1.1 1.1
 run_suite dev dev
