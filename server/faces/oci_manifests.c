@@ -171,7 +171,7 @@ static int put_start(struct cm_request *r, struct cm_error *err)
 	if (status < 0)
 		return status;
 	if (cm_oci_tags_too_many(r))
-		return cm_reply_error(r, 414, "UNSUPPORTED",
+		return cm_reply_error(r, 414, "SIZE_INVALID",
 				      "more tags than one PUT may set", err);
 	status = cm_oci_tags_read(r, &ref, &tags, err);
 	if (status < 0)
