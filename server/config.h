@@ -45,7 +45,7 @@ struct cm_config {
 	char *token_file;     /* NULL: none */
 	unsigned anonymous;   /* of enum cm_permission */
 	bool anonymous_set;
-	char *public_url; /* without a slash at the end; NULL: not said */
+	char *public_url;  /* without a slash at the end; NULL: not said */
 	int64_t max_bytes; /* as in struct cm_store_options */
 	int64_t high_percent;
 	int64_t low_percent;
