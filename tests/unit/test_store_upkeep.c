@@ -309,7 +309,7 @@ static void purge_both(struct store_fixture *f,
 	assert_int_equal(after.blobs, before.blobs);
 	assert_int_equal(after.stored_bytes, before.stored_bytes);
 	assert_int_equal(after.referenced_bytes, before.referenced_bytes);
-	assert_int_equal(after.disk_bytes, before.disk_bytes);
+	assert_int_equal(after.file_bytes, before.file_bytes);
 	assert_ok(cm_store_purge(f->store, filter, ret, &f->err), &f->err);
 	assert_int_equal(ret->tags, guess.tags);
 	assert_int_equal(ret->manifests, guess.manifests);
