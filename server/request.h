@@ -118,11 +118,11 @@ const char *cm_request_param(const struct cm_request *r, const char *name);
 const char *cm_request_query(const struct cm_request *r, const char *name);
 
 /*
- * The value of the `n`th query argument of that name, from 0 on; NULL behind
- * the last.
+ * The values of a query argument that may be repeated, in order: how many there
+ * are; the first `max` of them in `ret`.
  */
-const char *cm_request_query_nth(const struct cm_request *r, const char *name,
-				 size_t n);
+size_t cm_request_query_all(const struct cm_request *r, const char *name,
+			    const char **ret, size_t max);
 
 /* A header field's value; NULL if absent. Repeated lists are joined ", ". */
 const char *cm_request_header(const struct cm_request *r, const char *name);

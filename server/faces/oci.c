@@ -12,32 +12,54 @@
 #include "faces/oci.h"
 #include "faces/oci_error.h"
 
+static int missing(const char *what, struct cm_error *err)
+{
+	return cm_error_set(err, CM_ERR_DIGEST,
+			    "%s is missing; give sha256:<64 hex digits>", what);
+}
+
+/* What is malformed is about the digest, and nothing else of the request. */
+static int blame_digest(int status, struct cm_error *err)
+{
+	if (status != CM_ERR_INVALID)
+		return status;
+	if (err)
+		err->status = CM_ERR_DIGEST;
+	return CM_ERR_DIGEST;
+}
+
 int cm_oci_digest(const char *what, const char *text, struct cm_digest *ret,
 		  struct cm_error *err)
 {
-	int status;
-
 	if (!text)
-		return cm_error_set(err, CM_ERR_DIGEST,
-				    "%s is missing; give sha256:<64 hex "
-				    "digits>",
-				    what);
-	status = cm_digest_parse(text, strlen(text), ret, err);
-	if (status == CM_ERR_INVALID && err)
-		err->status = CM_ERR_DIGEST;
-	return status == CM_ERR_INVALID ? CM_ERR_DIGEST : status;
+		return missing(what, err);
+	return blame_digest(cm_digest_parse(text, strlen(text), ret, err), err);
 }
 
-int cm_oci_existing_digest(const char *what, const char *text,
-			   struct cm_digest *ret, struct cm_error *err)
+int cm_oci_any_digest(const char *what, const char *text,
+		      struct cm_any_digest *ret, struct cm_error *err)
 {
-	int status = cm_oci_digest(what, text, ret, err);
+	if (!text)
+		return missing(what, err);
+	return blame_digest(cm_any_digest_parse(text, strlen(text), ret, err),
+			    err);
+}
 
-	if (status != CM_ERR_UNSUPPORTED)
-		return status;
-	if (err)
+int cm_oci_existing_digest(struct cm_request *r, struct cm_digest *ret,
+			   struct cm_error *err)
+{
+	struct cm_any_digest d;
+	int status = cm_oci_any_digest("digest", cm_request_param(r, "digest"),
+				       &d, err);
+
+	if (status == CM_ERR_UNSUPPORTED) {
 		err->status = CM_ERR_NOT_FOUND;
-	return CM_ERR_NOT_FOUND;
+		return CM_ERR_NOT_FOUND;
+	}
+	if (status < 0)
+		return status;
+	return cm_store_resolve(cm_request_store(r),
+				cm_request_param(r, "name"), &d, ret, err);
 }
 
 int cm_oci_reference(struct cm_request *r, struct cm_oci_reference *ret,
@@ -47,7 +69,7 @@ int cm_oci_reference(struct cm_request *r, struct cm_oci_reference *ret,
 
 	ret->tag = NULL;
 	if (strchr(text, ':'))
-		return cm_oci_digest("reference", text, &ret->digest, err);
+		return cm_oci_any_digest("reference", text, &ret->digest, err);
 	if (!cm_tag_valid(text, strlen(text)))
 		return cm_error_set(err, CM_ERR_INVALID,
 				    "reference \"%.130s\" is neither a digest "
@@ -103,12 +125,13 @@ static int ping(struct cm_request *r, struct cm_error *err)
 
 static const struct cm_handler ping_handler = {.start = ping};
 
-#define TOKEN	 "/v2/token"
-#define BLOB	 "/v2/{name}/blobs/{digest}"
-#define UPLOADS	 "/v2/{name}/blobs/uploads/"
-#define UPLOAD	 "/v2/{name}/blobs/uploads/{session}"
-#define MANIFEST "/v2/{name}/manifests/{reference}"
-#define MISSING	 "/v2/{name}" CM_EXT_MISSING_SUFFIX
+#define TOKEN	  "/v2/token"
+#define BLOB	  "/v2/{name}/blobs/{digest}"
+#define UPLOADS	  "/v2/{name}/blobs/uploads/"
+#define UPLOAD	  "/v2/{name}/blobs/uploads/{session}"
+#define MANIFEST  "/v2/{name}/manifests/{reference}"
+#define REFERRERS "/v2/{name}/referrers/{digest}"
+#define MISSING	  "/v2/{name}" CM_EXT_MISSING_SUFFIX
 
 static const struct cm_route routes[] = {
 	{"GET", "/v2/", CM_PERM_NONE, &ping_handler},
@@ -126,6 +149,7 @@ static const struct cm_route routes[] = {
 	{"GET", MANIFEST, CM_PERM_PULL, &cm_oci_manifest_get},
 	{"PUT", MANIFEST, CM_PERM_PUSH, &cm_oci_manifest_put},
 	{"DELETE", MANIFEST, CM_PERM_DELETE, &cm_oci_manifest_delete},
+	{"GET", REFERRERS, CM_PERM_PULL, &cm_oci_referrers_list},
 	{"GET", "/v2/{name}/tags/list", CM_PERM_PULL, &cm_oci_tags_list},
 };
 

@@ -17,6 +17,7 @@
 #include "faces/fields.h"
 #include "faces/oci.h"
 #include "faces/oci_error.h"
+#include "faces/oci_put.h"
 #include "log.h"
 
 /* Times that a condition is looked at again after the tag moved meanwhile. */
@@ -24,11 +25,19 @@
 
 /* ---- GET and HEAD ------------------------------------------------------ */
 
-/* For 200 and 304 only, as with blobs. */
-static int manifest_headers(struct cm_request *r, const char *digest,
-			    bool by_tag, struct cm_error *err)
+/*
+ * For 200 and 304 only, as with blobs. `name` is the digest that the client
+ * asked for, or what the tag was put by.
+ */
+static int manifest_headers(struct cm_request *r,
+			    const struct cm_any_digest *name,
+			    const char *digest, bool by_tag,
+			    struct cm_error *err)
 {
-	if (cm_reply_header(r, "Docker-Content-Digest", "%s", digest) < 0 ||
+	char text[CM_ANY_DIGEST_TEXT_SIZE];
+
+	if (cm_reply_header(r, "Docker-Content-Digest", "%s",
+			    cm_any_digest_format(name, text)) < 0 ||
 	    cm_reply_header(r, "ETag", "\"%s\"", digest) < 0 ||
 	    cm_reply_header(r, "Cache-Control",
 			    by_tag ? "no-cache"
@@ -38,7 +47,8 @@ static int manifest_headers(struct cm_request *r, const char *digest,
 }
 
 static int send_manifest(struct cm_request *r,
-			 const struct cm_stored_manifest *m, bool by_tag,
+			 const struct cm_stored_manifest *m,
+			 const struct cm_oci_reference *ref,
 			 struct cm_error *err)
 {
 	char digest[CM_DIGEST_TEXT_SIZE];
@@ -48,7 +58,8 @@ static int send_manifest(struct cm_request *r,
 	http = cm_oci_precondition(r, digest, digest);
 	if (http == 412)
 		return cm_reply_status(r, 412, err);
-	status = manifest_headers(r, digest, by_tag, err);
+	status = manifest_headers(r, ref->tag ? &m->name : &ref->digest, digest,
+				  ref->tag != NULL, err);
 	if (status < 0)
 		return status;
 	if (http == 304)
@@ -74,6 +85,24 @@ static int get_reference(struct cm_request *r, struct cm_oci_reference *ret,
 	return CM_ERR_NOT_FOUND;
 }
 
+/* Looks up what the reference names. */
+static int find(struct cm_request *r, const struct cm_oci_reference *ref,
+		bool with_bytes, struct cm_stored_manifest *ret,
+		struct cm_error *err)
+{
+	struct cm_store *store = cm_request_store(r);
+	const char *name = cm_request_param(r, "name");
+	struct cm_digest d = {0};
+	int status = 0;
+
+	if (!ref->tag)
+		status = cm_store_resolve(store, name, &ref->digest, &d, err);
+	if (status < 0)
+		return status;
+	return cm_store_manifest_get(store, name, ref->tag, &d, with_bytes, ret,
+				     err);
+}
+
 static int manifest_get(struct cm_request *r, struct cm_error *err)
 {
 	struct cm_stored_manifest m;
@@ -82,13 +111,11 @@ static int manifest_get(struct cm_request *r, struct cm_error *err)
 
 	if (status < 0)
 		return status;
-	status = cm_store_manifest_get(
-		cm_request_store(r), cm_request_param(r, "name"), ref.tag,
-		&ref.digest, !cm_request_is_head(r), &m, err);
+	status = find(r, &ref, !cm_request_is_head(r), &m, err);
 	cm_request_note(r, status < 0 ? "miss" : "hit");
 	if (status < 0)
 		return status;
-	status = send_manifest(r, &m, ref.tag != NULL, err);
+	status = send_manifest(r, &m, &ref, err);
 	cm_stored_manifest_release(&m);
 	return status;
 }
@@ -100,9 +127,16 @@ const struct cm_handler cm_oci_manifest_get = {.start = manifest_get};
 static int put_start(struct cm_request *r, struct cm_error *err)
 {
 	struct cm_oci_reference ref;
+	struct cm_oci_tags tags;
 	enum cm_encoding coding;
 	int status = cm_oci_reference(r, &ref, err);
 
+	if (status < 0)
+		return status;
+	if (cm_oci_tags_too_many(r))
+		return cm_reply_error(r, 414, "UNSUPPORTED",
+				      "more tags than one PUT may set", err);
+	status = cm_oci_tags_read(r, &ref, &tags, err);
 	if (status < 0)
 		return status;
 	status = cm_field_coding(cm_request_header(r, "Content-Encoding"),
@@ -121,9 +155,7 @@ static int current_digest(struct cm_request *r,
 			  struct cm_error *err)
 {
 	struct cm_stored_manifest m;
-	int status = cm_store_manifest_get(
-		cm_request_store(r), cm_request_param(r, "name"), ref->tag,
-		&ref->digest, false, &m, err);
+	int status = find(r, ref, false, &m, err);
 
 	*ret = NULL;
 	if (status == CM_ERR_NOT_FOUND)
@@ -233,7 +265,6 @@ static int put_conditionally(struct cm_request *r,
 static int put_parsed(struct cm_request *r, const struct cm_oci_reference *ref,
 		      struct cm_manifest_put *put, struct cm_error *err)
 {
-	char text[CM_DIGEST_TEXT_SIZE];
 	struct cm_digest d;
 	int status = has_conditions(r)
 			     ? put_conditionally(r, ref, put, &d, err)
@@ -244,30 +275,25 @@ static int put_parsed(struct cm_request *r, const struct cm_oci_reference *ref,
 		return cm_error_wrap(err, "size of a descriptor");
 	if (status < 0)
 		return status;
-	cm_digest_format(&d, text);
-	if (cm_reply_header(r, "Location", "/v2/%s/manifests/%s", put->repo,
-			    text) < 0 ||
-	    cm_reply_header(r, "Docker-Content-Digest", "%s", text) < 0 ||
-	    cm_reply_header(r, "ETag", "\"%s\"", text) < 0)
-		return cm_error_nomem(err);
-	return cm_reply_status(r, 201, err);
+	status = cm_oci_put_headers(r, put, &d, err);
+	return status < 0 ? status : cm_reply_status(r, 201, err);
 }
 
 static int check_digest(const struct cm_oci_reference *ref, const char *bytes,
 			size_t len, struct cm_error *err)
 {
-	char text[CM_DIGEST_TEXT_SIZE];
-	struct cm_digest d;
+	char text[CM_ANY_DIGEST_TEXT_SIZE];
+	struct cm_any_digest d;
 	int status;
 
 	if (ref->tag)
 		return 0;
-	status = cm_digest_of(bytes, len, &d, err);
-	if (status < 0 || cm_digest_equal(&d, &ref->digest))
+	status = cm_any_digest_of(ref->digest.algorithm, bytes, len, &d, err);
+	if (status < 0 || cm_any_digest_equal(&d, &ref->digest))
 		return status;
 	return cm_error_set(err, CM_ERR_DIGEST,
 			    "the body's digest is %s, not the one in the path",
-			    cm_digest_format(&d, text));
+			    cm_any_digest_format(&d, text));
 }
 
 /*
@@ -282,6 +308,10 @@ static int parse(struct cm_request *r, const char *bytes, size_t len,
 	int status = cm_manifest_parse(
 		bytes, len, cm_field_media_type(field, type), ret, err);
 
+	if (status == 0)
+		status = cm_store_resolve_manifest(cm_request_store(r),
+						   cm_request_param(r, "name"),
+						   *ret, err);
 	if (status != CM_ERR_UNSUPPORTED)
 		return status;
 	err->status = CM_ERR_INVALID;
@@ -314,10 +344,13 @@ static int put_finish(struct cm_request *r, struct cm_error *err)
 {
 	cm_auto(manifest) struct cm_manifest *parsed = NULL;
 	struct cm_oci_reference ref;
+	struct cm_oci_tags tags;
 	const char *bytes;
 	size_t len;
 	int status = cm_oci_reference(r, &ref, err);
 
+	if (status == 0)
+		status = cm_oci_tags_read(r, &ref, &tags, err);
 	if (status < 0)
 		return status;
 	cm_body_get(r, &bytes, &len);
@@ -331,6 +364,9 @@ static int put_finish(struct cm_request *r, struct cm_error *err)
 			    &(struct cm_manifest_put){
 				    .repo = cm_request_param(r, "name"),
 				    .tag = ref.tag,
+				    .more_tags = tags.tags,
+				    .more_tags_len = tags.len,
+				    .name = ref.tag ? NULL : &ref.digest,
 				    .bytes = bytes,
 				    .len = len,
 				    .parsed = parsed,
@@ -358,15 +394,17 @@ static int manifest_delete(struct cm_request *r, struct cm_error *err)
 	const char *name = cm_request_param(r, "name");
 	struct cm_store *store = cm_request_store(r);
 	struct cm_oci_reference ref;
+	struct cm_digest d;
 	int status = get_reference(r, &ref, err);
 
+	if (status == 0 && !ref.tag)
+		status = cm_store_resolve(store, name, &ref.digest, &d, err);
 	if (status < 0)
 		return status;
 	if (ref.tag)
 		status = cm_store_tag_delete(store, name, ref.tag, err);
 	else
-		status =
-			cm_store_manifest_delete(store, name, &ref.digest, err);
+		status = cm_store_manifest_delete(store, name, &d, err);
 	if (status < 0)
 		return cm_oci_delete_failed(status, err);
 	return cm_reply_status(r, 202, err);

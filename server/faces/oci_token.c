@@ -54,16 +54,14 @@ static int reply_token(struct cm_request *r, const char *secret,
 
 static int get(struct cm_request *r, struct cm_error *err)
 {
+	const char *scopes[CM_QUERY_ARGS_MAX];
+	size_t len =
+		cm_request_query_all(r, "scope", scopes, CM_QUERY_ARGS_MAX);
 	struct cm_access wanted = {0};
-	const char *scope;
 	int rc = 0;
 
-	for (size_t n = 0; rc == 0; n++) {
-		scope = cm_request_query_nth(r, "scope", n);
-		if (!scope)
-			break;
-		rc = cm_access_add_scopes(&wanted, scope, err);
-	}
+	for (size_t i = 0; rc == 0 && i < len; i++)
+		rc = cm_access_add_scopes(&wanted, scopes[i], err);
 	return rc < 0 ? rc : reply_token(r, NULL, &wanted, false, NULL, err);
 }
 

@@ -27,6 +27,8 @@ static int gate_target(struct cm_request *r, struct cm_error *err)
 	rc = cm_uri_decode_path(path, path_len, r->path, err);
 	if (rc == 0)
 		rc = cm_query_parse(query, r->args, &r->query, err);
+	if (rc == CM_ERR_SIZE)
+		r->forced_status = 414;
 	r->raw_path = path;
 	r->text[(size_t)(path - r->text) + path_len] = '\0';
 	return rc;

@@ -12,7 +12,7 @@
 #include "router.h"
 #include "uri.h"
 
-#define CM_REPLY_HEADERS_SIZE 2048
+#define CM_REPLY_HEADERS_SIZE 4096 /* OCI-Tag may name many tags */
 #define CM_NOTE_SIZE	      32
 #define CM_REMOTE_SIZE	      80
 

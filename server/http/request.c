@@ -89,13 +89,10 @@ const char *cm_request_query(const struct cm_request *r, const char *name)
 	return cm_query_get(&r->query, name);
 }
 
-const char *cm_request_query_nth(const struct cm_request *r, const char *name,
-				 size_t n)
+size_t cm_request_query_all(const struct cm_request *r, const char *name,
+			    const char **ret, size_t max)
 {
-	for (size_t i = 0; i < r->query.args_len; i++)
-		if (strcmp(r->query.args[i].name, name) == 0 && n-- == 0)
-			return r->query.args[i].value;
-	return NULL;
+	return cm_query_all(&r->query, name, ret, max);
 }
 
 /* What is gathered of the fields of one name. */

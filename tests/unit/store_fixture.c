@@ -456,6 +456,10 @@ void assert_consistent(struct store_fixture *f)
 	     "SELECT count(*) FROM manifest_refs e WHERE NOT EXISTS"
 	     " (SELECT 1 FROM manifests m WHERE m.repo_id = e.repo_id"
 	     "  AND m.digest = e.manifest)");
+	none(f, "referrers that are gone",
+	     "SELECT count(*) FROM referrers r WHERE NOT EXISTS (SELECT 1"
+	     " FROM manifests m WHERE m.repo_id = r.repo_id"
+	     "  AND m.digest = r.manifest)");
 	none(f, "data of nothing",
 	     "SELECT count(*) FROM blob_data WHERE id NOT IN"
 	     " (SELECT inline_id FROM blobs)");
