@@ -15,6 +15,19 @@ python3 "$(dirname "$0")/images.py" "$WORK/in"
 head -c 3000000 /dev/urandom >"$WORK/random"
 printf 'hello\n' >"$WORK/text"
 
+# A connection lives as long as BuildKit keeps one in its pool (120 s, others
+# less): who closes first must not be the server. Asked at the end.
+python3 - "$HOSTPORT" >"$WORK/idle" 2>&1 <<'END' &
+import http.client, sys, time
+c = http.client.HTTPConnection(sys.argv[1])
+for pause in (0, 123):
+    time.sleep(pause)
+    c.request("GET", "/livez")
+    c.getresponse().read()
+    c.auto_open = False
+END
+idle=$!
+
 # refused NAME COMMAND…: it must fail, and say that one must log in.
 refused()
 {
@@ -246,4 +259,11 @@ elif command -v docker >/dev/null && command -v dockerd >/dev/null; then
 	docker_verbs
 else
 	skip_one docker "is not here"
+fi
+
+if wait "$idle"; then
+	ok "a connection idle for two minutes still serves"
+else
+	not_ok "a connection idle for two minutes still serves" \
+		"$(<"$WORK/idle")"
 fi
