@@ -71,6 +71,9 @@ static int ls_row(void *arg, const json_t *tag, struct cm_error *err)
 			     cm_size_format(cm_json_number(tag, "size"), size),
 			     short_time(cm_json_text(tag, "updated"), updated),
 			     short_time(cm_json_text(tag, "pulled"), pulled),
+			     json_is_true(json_object_get(tag, "pinned"))
+				     ? "yes"
+				     : "-",
 			     writer[0] ? writer : "-",
 		     });
 	return 0;
@@ -85,8 +88,8 @@ static int tell_nothing(const char *prefix)
 
 int cm_cmd_ls(struct cm_cli *cli, int argc, char **argv)
 {
-	static const char *const headings[] = {"REFERENCE", ">SIZE", "SAVED",
-					       "PULLED", "WRITER"};
+	static const char *const headings[] = {"REFERENCE", ">SIZE",  "SAVED",
+					       "PULLED",    "PINNED", "WRITER"};
 	struct cm_error err = {0};
 	struct listing l = {0};
 	cm_autojson json_t *o = NULL;
@@ -100,7 +103,7 @@ int cm_cmd_ls(struct cm_cli *cli, int argc, char **argv)
 	if (cli->json)
 		l.array = json_array();
 	else
-		l.table = cm_table_new(headings, 5);
+		l.table = cm_table_new(headings, 6);
 	r = cm_cli_each_tag(cli, prefix, ls_row, &l, &err);
 	if (cli->json)
 		o = json_pack("{s:i, s:o}", "version", 1, "tags", l.array);

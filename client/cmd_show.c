@@ -60,6 +60,31 @@ static void print_files(const struct cm_tree *t)
 	}
 }
 
+struct look {
+	const struct cm_reference *ref;
+	bool pinned;
+};
+
+static int note_pin(void *arg, const json_t *tag, struct cm_error *err)
+{
+	struct look *look = arg;
+
+	(void)err;
+	if (strcmp(cm_json_text(tag, "repository"), look->ref->repo) == 0 &&
+	    strcmp(cm_json_text(tag, "tag"), look->ref->reference) == 0)
+		look->pinned = json_is_true(json_object_get(tag, "pinned"));
+	return 0;
+}
+
+/* Whether our server keeps it from eviction; another server can't say. */
+static bool is_pinned(struct cm_cli *cli, const struct cm_reference *ref)
+{
+	struct look look = {.ref = ref};
+
+	cm_cli_each_tag(cli, ref->repo, note_pin, &look, NULL);
+	return look.pinned;
+}
+
 static void print_summary(const struct cm_reference *ref,
 			  const struct cm_digest *d, const struct summary *s,
 			  size_t chunks)
@@ -134,6 +159,8 @@ static int show_tree(struct cm_cli *cli, const struct cm_reference *ref,
 		print_files(t);
 	else
 		print_summary(ref, d, &s, t->chunks_len);
+	if (!files && is_pinned(cli, ref))
+		puts("pinned     yes");
 	return fflush(stdout) == 0 ? CM_EXIT_OK : CM_EXIT_FAILED;
 }
 

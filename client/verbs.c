@@ -82,6 +82,15 @@ const struct cm_verb cm_verbs[] = {
 	 "  cachectl purge --prefix pr-12 --yes\n"
 	 "  cachectl purge main/pip:linux-amd64-glibc2.36\n",
 	 cm_cmd_purge},
+	{"pin", "SCOPE/NAME[:TAG]", "never evict a tag, or a whole repository",
+	 NULL,
+	 "  cachectl pin main/pip:linux-amd64-glibc2.36\n"
+	 "  cachectl pin main/toolchain\n",
+	 cm_cmd_pin},
+	{"unpin", "SCOPE/NAME[:TAG]", "let it be evicted again", NULL,
+	 "  cachectl unpin main/toolchain\n", cm_cmd_unpin},
+	{"gc", "", "sweep, and evict down to the low watermarks, now", NULL,
+	 "  cachectl gc\n", cm_cmd_gc},
 	{"verify", "SCOPE/NAME:TAG... | --all",
 	 "check stored bytes against their digests", verify_options,
 	 "  cachectl verify --all\n", cm_cmd_verify},

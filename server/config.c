@@ -16,6 +16,7 @@
 #define ENV_PREFIX   "CACHEMOUNT_"
 #define ENV_NAME_MAX 64
 #define SETTINGS_MAX 32
+#define REPEATED_MAX 64
 
 /* getopt values; the settings' are their index. */
 enum option_code {
@@ -43,6 +44,8 @@ static const struct option plain_options[] = {
 /* What the command line said, before anything is applied. */
 struct command_line {
 	const char *settings[SETTINGS_MAX]; /* value by index, or NULL */
+	const char *quotas[REPEATED_MAX];
+	size_t quotas_len;
 	const char *config;
 	enum cm_mode mode;
 	const char *new_token;
@@ -62,11 +65,23 @@ build_options(struct option out[static SETTINGS_MAX + PLAIN_OPTIONS + 1])
 	out[n + PLAIN_OPTIONS] = (struct option){0};
 }
 
+/* False if it was given too often. */
+static bool take_setting(size_t index, const char *value,
+			 struct command_line *cl)
+{
+	if (cm_settings[index].kind != CM_SETTING_QUOTAS) {
+		cl->settings[index] = value;
+		return true;
+	}
+	if (cl->quotas_len == REPEATED_MAX)
+		return false;
+	cl->quotas[cl->quotas_len++] = value;
+	return true;
+}
+
 static void take_option(int code, const char *value, struct command_line *cl)
 {
-	if (code < OPT_CONFIG)
-		cl->settings[code] = value;
-	else if (code == OPT_CONFIG)
+	if (code == OPT_CONFIG)
 		cl->config = value;
 	else if (code == OPT_PERMISSIONS)
 		cl->permissions = value;
@@ -118,7 +133,14 @@ static int read_command_line(int argc, char *const argv[],
 			break;
 		if (code == '?' || code == ':')
 			return bad_option(argv[word], code == ':', err);
-		take_option(code, optarg, cl);
+		if (code >= OPT_CONFIG)
+			take_option(code, optarg, cl);
+		else if (!take_setting((size_t)code, optarg, cl))
+			return cm_error_set(err, CM_ERR_INVALID,
+					    "--%s is given over %d times: give "
+					    "a list",
+					    cm_settings[code].name,
+					    REPEATED_MAX);
 	}
 	if (optind < argc)
 		return cm_error_set(err, CM_ERR_INVALID,
@@ -228,7 +250,21 @@ static int apply_command_line(const struct command_line *cl,
 		    cm_setting_apply(&cm_settings[i], cl->settings[i], config,
 				     err) < 0)
 			return cm_error_wrap(err, "--%s", cm_settings[i].name);
+	for (size_t i = 0; i < cl->quotas_len; i++)
+		if (cm_setting_apply_quotas(cl->quotas[i], config, err) < 0)
+			return cm_error_wrap(err, "--quota");
 	return 0;
+}
+
+/* What can't hold together, wherever it was said. */
+static int check(const struct cm_config *c, struct cm_error *err)
+{
+	if (c->low_percent < c->high_percent)
+		return 0;
+	return cm_error_set(err, CM_ERR_INVALID,
+			    "low-watermark (%d) must be below high-watermark "
+			    "(%d)",
+			    (int)c->low_percent, (int)c->high_percent);
 }
 
 static int copy_text(const char *text, char **ret, struct cm_error *err)
@@ -318,7 +354,7 @@ static int load(int argc, char *const argv[], char *const environment[],
 		rc = apply_environment(environment, ret, &file, err);
 	if (rc == 0)
 		rc = apply_command_line(&cl, ret, err);
-	return rc;
+	return rc < 0 ? rc : check(ret, err);
 }
 
 int cm_config_load(int argc, char *const argv[], char *const environment[],
@@ -337,8 +373,10 @@ void cm_config_release(struct cm_config *c)
 {
 	free(c->data);
 	free(c->listen);
+	free(c->metrics_listen);
 	free(c->token_file);
 	free(c->public_url);
+	cm_quotas_release(c);
 	free(c->new_token);
 	free(c->permissions);
 	free(c->pattern);

@@ -6,6 +6,9 @@
  * --config, `max-connections = N`. One table (config_table.c) makes all three,
  * and the help text.
  *
+ * A list (quota) may be given several times; each adds to it, and the one that
+ * wins for a scope is the last, in the order above.
+ *
  * An unknown or doubled key, or a bad value, is CM_ERR_INVALID with a message
  * that names the place and the way out. In the environment only a name close to
  * a real one is an error: others with the prefix belong to the client, or are
@@ -21,6 +24,7 @@
 #include <stdio.h>
 
 #include <cachemount/error.h>
+#include <cachemount/store.h>
 
 #include "log.h"
 
@@ -37,10 +41,16 @@ struct cm_config {
 	enum cm_mode mode;
 	char *data;
 	char *listen;
-	char *token_file;   /* NULL: none */
-	unsigned anonymous; /* of enum cm_permission */
+	char *metrics_listen; /* NULL: no port of their own */
+	char *token_file;     /* NULL: none */
+	unsigned anonymous;   /* of enum cm_permission */
 	bool anonymous_set;
 	char *public_url; /* without a slash at the end; NULL: not said */
+	int64_t max_bytes; /* as in struct cm_store_options */
+	int64_t high_percent;
+	int64_t low_percent;
+	struct cm_quota *quotas;
+	size_t quotas_len;
 	int64_t workers;
 	int64_t max_connections;
 	int64_t lease_ms;

@@ -67,7 +67,7 @@ static int apply(struct source *src, const char *key, const char *value)
 	if (!s)
 		return unknown(src, key);
 	index = (size_t)(s - cm_settings);
-	if (src->seen[index])
+	if (src->seen[index] && s->kind != CM_SETTING_QUOTAS)
 		return cm_error_set(src->err, CM_ERR_INVALID,
 				    "%s:%zu: \"%s\" is set twice", src->name,
 				    src->line, key);

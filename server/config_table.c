@@ -13,6 +13,8 @@
 #define HOUR   (3600 * SECOND)
 #define YEAR   (365 * 24 * HOUR)
 
+#define MEBIBYTE (1LL << 20)
+
 #define NAME_MAX_LEN	32
 #define NEAR_EDITS	2
 #define ORIGIN_HOST_MAX 255 /* bytes, with the port */
@@ -50,6 +52,10 @@ const struct cm_setting cm_settings[] = {
 	 "127.0.0.1:8080", "ADDR:PORT",
 	 "address to serve, such as [::1]:8080; port 0\n"
 	 "picks a free one and prints it"},
+	{"metrics-listen", CM_SETTING_TEXT, MEMBER(metrics_listen), 0, 0, NULL,
+	 NULL, "ADDR:PORT",
+	 "also serve /metrics and the probes here, to\n"
+	 "everyone; else only admins get /metrics"},
 	{"token-file", CM_SETTING_TEXT, MEMBER(token_file), 0, 0, NULL, NULL,
 	 "FILE",
 	 "named tokens and what each may do; read again\n"
@@ -62,6 +68,19 @@ const struct cm_setting cm_settings[] = {
 	 "URL",
 	 "where clients reach this server, such as\n"
 	 "https://cache.example; what they use, unless said"},
+	{"max-size", CM_SETTING_SIZE, MEMBER(max_bytes), MEBIBYTE, INT64_MAX,
+	 NULL, "auto", "SIZE",
+	 "limit on disk, such as 100GiB; what was used\n"
+	 "least recently goes. auto: 90 % of what is free\n"
+	 "or ours at the start; or none"},
+	{"high-watermark", CM_SETTING_COUNT, MEMBER(high_percent), 2, 100, NULL,
+	 "95", "PERCENT", "of --max-size: from there on, evict"},
+	{"low-watermark", CM_SETTING_COUNT, MEMBER(low_percent), 1, 99, NULL,
+	 "90", "PERCENT", "of --max-size: down to there"},
+	{"quota", CM_SETTING_QUOTAS, MEMBER(quotas), 0, 0, NULL, NULL,
+	 "SCOPE=SIZE",
+	 "what the repositories of a scope may reference;\n"
+	 "repeatable, or a list with commas"},
 	{"workers", CM_SETTING_COUNT, MEMBER(workers), 1, 1024, NULL, "32", "N",
 	 "threads for requests that wait for the disk"},
 	{"max-connections", CM_SETTING_COUNT, MEMBER(max_connections), 16,
@@ -197,6 +216,28 @@ static int apply_duration(const struct cm_setting *s, const char *value,
 	return 0;
 }
 
+static int apply_size(const struct cm_setting *s, const char *value,
+		      int64_t *member, struct cm_error *err)
+{
+	char min[CM_SIZE_TEXT_SIZE];
+	int64_t bytes;
+	int rc;
+
+	if (strcmp(value, "auto") == 0 || strcmp(value, "none") == 0) {
+		*member = *value == 'a' ? CM_MAX_BYTES_AUTO : CM_MAX_BYTES_NONE;
+		return 0;
+	}
+	rc = cm_size_parse(value, &bytes, err);
+	if (rc < 0)
+		return rc;
+	if (bytes < s->min)
+		return cm_error_set(err, CM_ERR_INVALID,
+				    "\"%.64s\" is less than %s", value,
+				    cm_size_format(s->min, min));
+	*member = bytes;
+	return 0;
+}
+
 static int apply_choice(const struct cm_setting *s, const char *value,
 			int *member, struct cm_error *err)
 {
@@ -245,6 +286,10 @@ int cm_setting_apply(const struct cm_setting *s, const char *value,
 		return apply_choice(s, value, member, err);
 	case CM_SETTING_SWITCH:
 		return apply_switch(value, member, err);
+	case CM_SETTING_SIZE:
+		return apply_size(s, value, member, err);
+	case CM_SETTING_QUOTAS:
+		return cm_setting_apply_quotas(value, config, err);
 	}
 	return cm_error_set(err, CM_ERR_INTERNAL, "setting of no kind");
 }

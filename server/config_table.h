@@ -2,6 +2,8 @@
 #ifndef CM_SERVER_CONFIG_TABLE_H
 #define CM_SERVER_CONFIG_TABLE_H
 
+#include <cachemount/cleanup.h>
+
 #include "config.h"
 
 enum cm_setting_kind {
@@ -11,6 +13,8 @@ enum cm_setting_kind {
 	CM_SETTING_DURATION,
 	CM_SETTING_CHOICE,
 	CM_SETTING_SWITCH, /* on or off */
+	CM_SETTING_SIZE,   /* bytes; "auto" and "none" as for max_bytes */
+	CM_SETTING_QUOTAS, /* each value adds to the list */
 };
 
 struct cm_choice {
@@ -22,7 +26,7 @@ struct cm_setting {
 	const char *name;
 	enum cm_setting_kind kind;
 	size_t offset;	  /* of the member in struct cm_config */
-	int64_t min, max; /* of a count, or of milliseconds */
+	int64_t min, max; /* of a count, of milliseconds, of bytes */
 	const struct cm_choice *choices;
 	const char *initial; /* text of the default; NULL: none */
 	const char *operand; /* in the help text */
@@ -44,5 +48,12 @@ const struct cm_setting *cm_setting_near(const char *name);
  */
 int cm_setting_apply(const struct cm_setting *s, const char *value,
 		     struct cm_config *config, struct cm_error *err);
+
+/* Adds to the quotas: one for a scope that has one replaces it. */
+int cm_setting_apply_quotas(const char *value, struct cm_config *c,
+			    struct cm_error *err);
+
+/* Frees them. */
+void cm_quotas_release(struct cm_config *c);
 
 #endif

@@ -157,8 +157,31 @@ void cm_request_set_state(struct cm_request *r, void *state);
 /* What the handler expects as Content-Encoding of the reply's client. */
 bool cm_request_accepts_zstd(const struct cm_request *r);
 
-/* A result for the request's log line and counters: "hit", "miss", … */
+/* A result for the request's log line: "hit", "miss", … */
 void cm_request_note(struct cm_request *r, const char *result);
+
+/* What was looked up, as far as it can be told without asking the store. */
+enum cm_kind {
+	CM_KIND_BLOB,
+	CM_KIND_MANIFEST, /* of no kind below, or it was not read or not there
+			   */
+	CM_KIND_SNAPSHOT,
+	CM_KIND_IMAGE,
+	CM_KIND_BUILDKIT_CACHE,
+	CM_KIND_UPLOAD, /* asked for so as not to upload it; and uploads */
+	CM_KIND_OTHER,	/* traffic that looks nothing up */
+	CM_KINDS_LEN,
+};
+
+/*
+ * Counts a lookup that ended with `status`: 0 a hit, CM_ERR_NOT_FOUND a miss,
+ * else an error; and notes which for the log. Once a request.
+ */
+void cm_request_lookup(struct cm_request *r, enum cm_kind kind, int status);
+
+/* The same for many at once, without a note. */
+void cm_request_looked_up(struct cm_request *r, enum cm_kind kind, int64_t hits,
+			  int64_t misses);
 
 /*
  * From start: go on in `fn` on a worker, where blocking is allowed; the
@@ -219,6 +242,7 @@ int cm_status_to_http(enum cm_status status);
 struct cm_server_figures {
 	int64_t started_ms; /* wall clock */
 	int64_t connections;
+	int64_t under_way; /* requests */
 	int64_t requests;
 	int64_t sent_bytes;
 	int64_t received_bytes;

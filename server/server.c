@@ -20,10 +20,12 @@
 #include <cachemount/units.h>
 
 #include "auth.h"
+#include "figures.h"
 #include "health.h"
 #include "http/http.h"
 #include "listen.h"
 #include "log.h"
+#include "metrics.h"
 #include "router.h"
 #include "server.h"
 #include "token_key.h"
@@ -55,7 +57,9 @@ struct cm_server {
 	struct cm_router *router;
 	struct cm_health *health;
 	struct cm_workers *workers;
+	struct cm_metrics *metrics;
 	struct cm_http *http;
+	struct cm_figures *figures; /* NULL: no port of their own */
 	struct cm_upkeep *upkeep;
 };
 
@@ -100,6 +104,11 @@ static enum cm_exit open_store(struct cm_server *s, struct cm_error *err)
 		.data_dir = s->config->data,
 		.lease_ms = s->config->lease_ms,
 		.upload_ttl_ms = s->config->upload_ttl_ms,
+		.max_bytes = s->config->max_bytes,
+		.high_percent = (int)s->config->high_percent,
+		.low_percent = (int)s->config->low_percent,
+		.quotas = s->config->quotas,
+		.quotas_len = s->config->quotas_len,
 	};
 
 	switch (cm_store_open(&options, &s->store, err)) {
@@ -145,6 +154,7 @@ static enum cm_exit open_parts(struct cm_server *s, struct cm_error *err)
 	}
 	s->faces[n++] = &cm_health_face;
 	if (cm_router_new(s->faces, n, &s->router, err) < 0 ||
+	    cm_metrics_new(s->router, &s->metrics, err) < 0 ||
 	    cm_health_new(&s->health, err) < 0 ||
 	    cm_workers_new(workers, workers * QUEUE_PER_WORKER, &s->workers,
 			   err) < 0)
@@ -186,10 +196,26 @@ static void announce(const struct cm_server *s, const struct cm_address *bound)
 	}
 }
 
+/* The port of --metrics-listen, if there is to be one. */
+static enum cm_exit start_figures(struct cm_server *s,
+				  const struct cm_http_options *options,
+				  struct cm_error *err)
+{
+	const char *address = s->config->metrics_listen;
+	int rc = address ? cm_figures_start(address, options, s->http,
+					    &s->figures, err)
+			 : 0;
+
+	if (rc == 0)
+		return CM_EXIT_OK;
+	return rc == CM_ERR_INVALID ? CM_EXIT_USAGE : CM_EXIT_LISTEN;
+}
+
 static enum cm_exit start_serving(struct cm_server *s, struct cm_error *err)
 {
 	cm_autofd int fd = -1;
 	struct cm_address bound;
+	enum cm_exit code;
 	struct cm_http_options options = {
 		.threads = network_threads(),
 		.max_connections = connection_limit(s->config),
@@ -200,6 +226,7 @@ static enum cm_exit start_serving(struct cm_server *s, struct cm_error *err)
 		.auth = s->auth,
 		.workers = s->workers,
 		.health = s->health,
+		.metrics = s->metrics,
 	};
 
 	if (cm_listen(&s->address, &fd, &bound, err) < 0)
@@ -208,12 +235,15 @@ static enum cm_exit start_serving(struct cm_server *s, struct cm_error *err)
 	if (cm_http_start(&options, &s->http, err) < 0)
 		return CM_EXIT_FAILURE;
 	cm_take_fd(&fd);
+	code = start_figures(s, &options, err);
+	if (code != CM_EXIT_OK)
+		return code;
 	if (cm_upkeep_start(
 		    &(struct cm_upkeep_options){
 			    .store = s->store,
 			    .auth = s->auth,
 			    .health = s->health,
-			    .http = s->http,
+			    .metrics = s->metrics,
 		    },
 		    &s->upkeep, err) < 0)
 		return CM_EXIT_FAILURE;
@@ -282,10 +312,11 @@ static void close_all(struct cm_server *s)
 {
 	if (s->workers && !cm_workers_stop(s->workers, WORKERS_WAIT_MS))
 		give_up("a worker");
-	/* The upkeep still reads the engine's figures. */
 	if (!cm_upkeep_stop(s->upkeep))
 		give_up("the upkeep");
+	cm_figures_stop(s->figures);
 	cm_http_stop(s->http);
+	cm_metrics_free(s->metrics);
 	cm_workers_free(s->workers);
 	cm_health_free(s->health);
 	cm_router_free(s->router);

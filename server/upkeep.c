@@ -5,14 +5,16 @@
 #include <time.h>
 
 #include <cachemount/store.h>
+#include <cachemount/units.h>
 
 #include "auth.h"
 #include "health.h"
-#include "http/http.h"
 #include "log.h"
+#include "metrics.h"
 #include "upkeep.h"
 
 #define TICK_MS	    1000
+#define SAVE_TICKS  10
 #define SWEEP_MS    60000
 #define STOP_WAIT_S 5
 
@@ -23,6 +25,7 @@ struct cm_upkeep {
 	bool stopping; /* under the lock */
 	pthread_t ticker;
 	pthread_t sweeper;
+	bool told_pinned, told_stuck; /* the sweeper's */
 };
 
 /* Waits; false when it is time to end. */
@@ -63,9 +66,9 @@ void cm_upkeep_reload(struct cm_upkeep *u)
 
 static void hand_over_counts(struct cm_upkeep *u)
 {
-	struct cm_http_counts c;
+	struct cm_request_totals c;
 
-	cm_http_take_counts(u->options.http, &c);
+	cm_metrics_take(u->options.metrics, &c);
 	const struct {
 		const char *name;
 		int64_t delta;
@@ -84,14 +87,26 @@ static void hand_over_counts(struct cm_upkeep *u)
 					     figures[i].delta);
 }
 
+/* A store that cannot write is told of by the health check. */
+static void save_history(struct cm_upkeep *u)
+{
+	struct cm_error err;
+
+	if (cm_metrics_save(u->options.metrics, u->options.store, &err) < 0)
+		cm_log(CM_LOG_DEBUG, "history-unsaved", "%s", err.text);
+}
+
 static void *ticker_main(void *arg)
 {
 	struct cm_upkeep *u = arg;
+	unsigned ticks = 0;
 
 	do {
 		cm_health_check(u->options.health, u->options.store);
 		reload_tokens(u, false);
 		hand_over_counts(u);
+		if (++ticks % SAVE_TICKS == 0)
+			save_history(u);
 	} while (wait_ms(u, TICK_MS));
 	return NULL;
 }
@@ -112,6 +127,48 @@ static void note_sweep(struct cm_upkeep *u, const struct cm_sweep_result *s)
 	       (long long)s->manifests);
 }
 
+/* The limit was set below what may not go. */
+static void tell_pinned(const struct cm_store_stats *s)
+{
+	char pinned[CM_SIZE_TEXT_SIZE], low[CM_SIZE_TEXT_SIZE];
+
+	cm_log(CM_LOG_WARN, "pinned-over-limit",
+	       "%lld pinned tags name %s of content, which may not fit below "
+	       "the low watermark of %s: unpin some, or raise --max-size",
+	       (long long)s->pinned_tags,
+	       cm_size_format(s->pinned_bytes, pinned),
+	       cm_size_format(s->low_bytes, low));
+}
+
+static void tell_stuck(const struct cm_store_stats *s)
+{
+	char used[CM_SIZE_TEXT_SIZE], limit[CM_SIZE_TEXT_SIZE];
+
+	cm_log(CM_LOG_WARN, "eviction-stuck",
+	       "nothing more may be evicted: what is left is pinned, leased or "
+	       "being uploaded. %s of the limit of %s are in use",
+	       cm_size_format(s->used_bytes, used),
+	       cm_size_format(s->limit_bytes, limit));
+}
+
+/* Says once that it begins, and again only after it has ended. */
+static void watch_limits(struct cm_upkeep *u)
+{
+	struct cm_store_stats s;
+	bool pinned, stuck;
+
+	if (cm_store_stats(u->options.store, &s, NULL) < 0)
+		return;
+	pinned = s.limit_bytes > 0 && s.pinned_bytes > s.low_bytes;
+	stuck = s.eviction_stuck;
+	if (pinned && !u->told_pinned)
+		tell_pinned(&s);
+	if (stuck && !u->told_stuck)
+		tell_stuck(&s);
+	u->told_pinned = pinned;
+	u->told_stuck = stuck;
+}
+
 static void *sweeper_main(void *arg)
 {
 	struct cm_upkeep *u = arg;
@@ -127,6 +184,7 @@ static void *sweeper_main(void *arg)
 		else
 			more = result.more;
 		note_sweep(u, &result);
+		watch_limits(u);
 	} while (wait_ms(u, more ? 0 : SWEEP_MS));
 	return NULL;
 }
@@ -190,6 +248,7 @@ bool cm_upkeep_stop(struct cm_upkeep *u)
 	if (!join(u->ticker) || !join(u->sweeper))
 		return false;
 	hand_over_counts(u);
+	save_history(u);
 	upkeep_free(u);
 	return true;
 }

@@ -335,6 +335,7 @@ struct mount_job {
 	size_t candidates_len;
 	const struct cm_digest *digest;
 	int64_t to_id;
+	int64_t size; /* of the blob that was found */
 };
 
 static int mount_from(struct cm_tx *tx, struct mount_job *j, int64_t from_id,
@@ -345,6 +346,7 @@ static int mount_from(struct cm_tx *tx, struct mount_job *j, int64_t from_id,
 
 	if (r <= 0)
 		return r;
+	j->size = row.info.size;
 	r = cm_repo_make(tx, j->to, &j->to_id, err);
 	if (r == 0)
 		r = cm_link_add(tx, j->to_id, j->digest, row.info.size, err);
@@ -419,7 +421,7 @@ int cm_store_blob_mount(struct cm_store *s, const char *from, const char *to,
 	if (r == 0 && !from && j.candidates_len == 0)
 		return no_blob(to, d, err);
 	if (r == 0)
-		r = cm_index_write(s->index, mount_tx, &j, err);
+		r = cm_limit_write(s, to, &j.size, mount_tx, &j, err);
 	return r;
 }
 

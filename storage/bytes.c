@@ -15,6 +15,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cachemount/cleanup.h>
@@ -34,6 +35,8 @@ struct cm_bytes {
 	int quarantine_fd;
 	char boot[17]; /* names this run's temporary files */
 	_Atomic uint64_t next_temp;
+	_Atomic int64_t uploads; /* bytes in each of the two folders */
+	_Atomic int64_t quarantined;
 	/* The walk of cm_bytes_walk(). */
 	DIR *walk;
 	unsigned int walk_shard;
@@ -146,6 +149,83 @@ static int open_folders(struct cm_bytes *b, struct cm_error *err)
 	return r;
 }
 
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+/* ---- how much there is ----------------------------------------------------
+ */
+
+int64_t cm_bytes_uploads(struct cm_bytes *b)
+{
+	return atomic_load(&b->uploads);
+}
+
+int64_t cm_bytes_quarantined(struct cm_bytes *b)
+{
+	return atomic_load(&b->quarantined);
+}
+
+int64_t cm_bytes_count(struct cm_bytes *b, int64_t delta)
+{
+	return atomic_fetch_add(&b->uploads, delta) + delta;
+}
+
+static int count_folder(int folder_fd, _Atomic int64_t *sum,
+			struct cm_error *err)
+{
+	int fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cm_autodir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	struct stat st;
+
+	if (!dir) {
+		close_fd(fd);
+		return cm_error_errno(err, "cannot read a data folder");
+	}
+	while ((e = readdir(dir)))
+		if (fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) ==
+			    0 &&
+		    S_ISREG(st.st_mode))
+			atomic_fetch_add(sum, st.st_size);
+	return 0;
+}
+
+/* What an earlier run left in both folders. */
+static int count_left(struct cm_bytes *b, struct cm_error *err)
+{
+	int r = count_folder(b->uploads_fd, &b->uploads, err);
+
+	return r < 0 ? r : count_folder(b->quarantine_fd, &b->quarantined, err);
+}
+
+int cm_bytes_free(struct cm_bytes *b, int64_t *ret, struct cm_error *err)
+{
+	struct statvfs st;
+
+	if (fstatvfs(b->uploads_fd, &st) < 0)
+		return cm_error_errno(err, "cannot look at the file system");
+	*ret = (int64_t)st.f_bavail * (int64_t)st.f_frsize;
+	return 0;
+}
+
+/* Unlinks a file of uploads/, and counts that it has gone. */
+static int unlink_upload(struct cm_bytes *b, const char *name)
+{
+	struct stat st = {.st_size = 0};
+
+	fstatat(b->uploads_fd, name, &st, AT_SYMLINK_NOFOLLOW);
+	if (unlinkat(b->uploads_fd, name, 0) < 0)
+		return -1;
+	cm_bytes_count(b, -st.st_size);
+	return 0;
+}
+
+/* ---- opening ---------------------------------------------------------------
+ */
+
 int cm_bytes_open(const char *data_dir, struct cm_bytes **ret,
 		  struct cm_error *err)
 {
@@ -163,6 +243,8 @@ int cm_bytes_open(const char *data_dir, struct cm_bytes **ret,
 		r = cm_error_errno(err, "cannot get random bytes");
 	else
 		r = open_folders(b, err);
+	if (r == 0)
+		r = count_left(b, err);
 	if (r < 0) {
 		cm_bytes_close(b);
 		return r;
@@ -170,12 +252,6 @@ int cm_bytes_open(const char *data_dir, struct cm_bytes **ret,
 	snprintf(b->boot, sizeof(b->boot), "%016" PRIx64, boot);
 	*ret = b;
 	return 0;
-}
-
-static void close_fd(int fd)
-{
-	if (fd >= 0)
-		close(fd);
 }
 
 void cm_bytes_close(struct cm_bytes *b)
@@ -192,6 +268,12 @@ void cm_bytes_close(struct cm_bytes *b)
 	free(b);
 }
 
+int cm_bytes_open_leases(struct cm_bytes *b)
+{
+	return openat(b->uploads_fd, "../leases", O_RDWR | O_CREAT | O_CLOEXEC,
+		      0600);
+}
+
 int cm_bytes_index_path(struct cm_bytes *b, char **ret, struct cm_error *err)
 {
 	if (asprintf(ret, "%s/index.db", b->data_dir) < 0) {
@@ -201,10 +283,14 @@ int cm_bytes_index_path(struct cm_bytes *b, char **ret, struct cm_error *err)
 	return 0;
 }
 
+/* ---- temporary files, uploads ---------------------------------------------
+ */
+
 int cm_bytes_temp_new(struct cm_bytes *b, struct cm_temp *ret,
 		      struct cm_error *err)
 {
 	ret->spoilt = false;
+	ret->counted = 0;
 	snprintf(ret->name, sizeof(ret->name), "t-%s-%" PRIu64, b->boot,
 		 atomic_fetch_add(&b->next_temp, 1));
 	ret->fd = openat(b->uploads_fd, ret->name,
@@ -235,12 +321,15 @@ int cm_bytes_session_open(struct cm_bytes *b, const char *id,
 			  enum cm_encoding encoding, bool create,
 			  struct cm_temp *ret, struct cm_error *err)
 {
+	struct stat st;
+
 	ret->spoilt = false;
 	session_name(id, encoding, ret->name);
 	ret->fd = openat(b->uploads_fd, ret->name,
 			 O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
-	if (ret->fd < 0)
+	if (ret->fd < 0 || fstat(ret->fd, &st) < 0)
 		return cm_error_errno(err, "cannot open upload %s", id);
+	ret->counted = st.st_size;
 	return 0;
 }
 
@@ -261,7 +350,7 @@ int cm_bytes_session_remove(struct cm_bytes *b, const char *id,
 
 	for (int e = CM_ENCODING_IDENTITY; e <= CM_ENCODING_ZSTD; e++) {
 		session_name(id, (enum cm_encoding)e, name);
-		if (unlinkat(b->uploads_fd, name, 0) < 0 && errno != ENOENT)
+		if (unlink_upload(b, name) < 0 && errno != ENOENT)
 			return cm_error_errno(err, "cannot remove upload %s",
 					      id);
 	}
@@ -293,7 +382,8 @@ void cm_bytes_temp_discard(struct cm_bytes *b, struct cm_temp *t)
 {
 	if (t->fd < 0)
 		return;
-	unlinkat(b->uploads_fd, t->name, 0);
+	if (unlinkat(b->uploads_fd, t->name, 0) == 0)
+		cm_bytes_count(b, -t->counted);
 	close(cm_take_fd(&t->fd));
 }
 
@@ -394,8 +484,10 @@ int cm_bytes_publish(struct cm_bytes *b, struct cm_temp *t, bool keep,
 		 : renameat(b->uploads_fd, t->name, b->blobs_fd, name);
 	if (r < 0)
 		return cm_error_errno(err, "cannot publish a blob");
-	if (!keep)
+	if (!keep) {
+		cm_bytes_count(b, -t->counted);
 		cm_bytes_temp_keep(t);
+	}
 	r = sync_shard(b, name, err);
 	if (r < 0)
 		unlinkat(b->blobs_fd, name, 0);
@@ -433,11 +525,16 @@ int cm_bytes_quarantine(struct cm_bytes *b, const struct cm_digest *d,
 			enum cm_encoding encoding, struct cm_error *err)
 {
 	char name[NAME_SIZE];
+	struct stat st = {.st_size = 0};
+	int r;
 
 	blob_name(d, encoding, name);
-	if (renameat(b->blobs_fd, name, b->quarantine_fd, name + 3) < 0 &&
-	    errno != ENOENT)
+	fstatat(b->blobs_fd, name, &st, AT_SYMLINK_NOFOLLOW);
+	r = renameat(b->blobs_fd, name, b->quarantine_fd, name + 3);
+	if (r < 0 && errno != ENOENT)
 		return cm_error_errno(err, "cannot move a blob to quarantine");
+	if (r == 0)
+		atomic_fetch_add(&b->quarantined, st.st_size);
 	return 0;
 }
 
@@ -574,7 +671,7 @@ int cm_bytes_clear_uploads(struct cm_bytes *b, size_t max,
 		    (strncmp(e->d_name, "t-", 2) == 0 ||
 		     !settled(b->uploads_fd, e->d_name) || !orphan(arg, id)))
 			continue;
-		unlinkat(b->uploads_fd, e->d_name, 0);
+		unlink_upload(b, e->d_name);
 		max--;
 	}
 	return 0;

@@ -2,6 +2,7 @@
  * bytes.h - blob bytes in files: the only place that knows a path below the
  * data folder (design §4). Private to storage/.
  *
+ *	leases			      lease_file.h
  *	blobs/sha256/ab/<hex>[.zst]   published, immutable
  *	uploads/<session id>[.zst]    a session in progress
  *	uploads/t-<boot>-<number>     a temporary file of this run
@@ -30,6 +31,9 @@ int cm_bytes_open(const char *data_dir, struct cm_bytes **ret,
 		  struct cm_error *err);
 void cm_bytes_close(struct cm_bytes *b);
 
+/* Opens the file of the leases, made if it is not there; -1: it can't be. */
+int cm_bytes_open_leases(struct cm_bytes *b);
+
 /* The path of a file of the index in the data folder; caller frees. */
 int cm_bytes_index_path(struct cm_bytes *b, char **ret, struct cm_error *err);
 
@@ -44,12 +48,27 @@ int cm_bytes_check_index(struct cm_bytes *b, struct cm_error *err);
 struct cm_temp {
 	int fd; /* -1: none */
 	char name[64];
+	int64_t counted; /* bytes of it in cm_bytes_uploads() */
 	/*
 	 * A sync failed: the kernel may have dropped pages it could not write
 	 * and call the next sync a success, so the bytes can't be trusted.
 	 */
 	bool spoilt;
 };
+
+/*
+ * Bytes in uploads/, and in quarantine/. What is written to a file is counted
+ * by the writer, beforehand, with cm_bytes_count() and in the file's `counted`;
+ * what goes is counted here.
+ */
+int64_t cm_bytes_uploads(struct cm_bytes *b);
+int64_t cm_bytes_quarantined(struct cm_bytes *b);
+
+/* Adds to the bytes in uploads/; the new sum. */
+int64_t cm_bytes_count(struct cm_bytes *b, int64_t delta);
+
+/* Bytes that are free on the file system for us. */
+int cm_bytes_free(struct cm_bytes *b, int64_t *ret, struct cm_error *err);
 
 /* Creates a temporary file of this run. */
 int cm_bytes_temp_new(struct cm_bytes *b, struct cm_temp *ret,

@@ -10,6 +10,7 @@
  */
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include <cachemount/units.h>
@@ -51,11 +52,19 @@ struct cm_index {
 	struct cm_db *idle; /* readers */
 	void (*on_growth)(void *arg);
 	void *on_growth_arg;
+	void (*on_commit)(void *arg, bool over_quota);
+	void *on_commit_arg;
+
+	/* After the last commit; written by the writer, read by anybody. */
+	_Atomic int64_t totals[CM_TOTALS_LEN];
+	_Atomic int64_t bytes;
+	_Atomic int64_t clock; /* the last number of the order of use */
 
 	/* The writer's. */
 	int wal_pages;	/* after the last commit */
 	int wake_at;	/* at how many to wake the checkpointing thread */
 	int restart_at; /* how many are too many */
+	int64_t saved_clock;
 };
 
 static const char *const total_names[CM_TOTALS_LEN] = {
@@ -68,6 +77,9 @@ static const char *const total_names[CM_TOTALS_LEN] = {
 	[CM_TOTAL_REFERENCED_BYTES] = "referenced_bytes",
 	[CM_TOTAL_UPLOADS] = "uploads",
 	[CM_TOTAL_QUARANTINED] = "quarantined",
+	[CM_TOTAL_FILE_BYTES] = "file_bytes",
+	[CM_TOTAL_PINNED_TAGS] = "pinned_tags",
+	[CM_TOTAL_PINNED_BYTES] = "pinned_bytes",
 };
 
 /* ---- transactions ----------------------------------------------------- */
@@ -112,6 +124,7 @@ static int undo_job(struct cm_tx *tx, const struct job *j, struct cm_error *err)
 static int run_job(struct cm_tx *tx, struct job *j, struct cm_error *err)
 {
 	int64_t totals[CM_TOTALS_LEN];
+	bool over_quota = tx->over_quota;
 	int r = cm_db_run(tx->db, "SAVEPOINT job", err);
 
 	if (r < 0)
@@ -121,16 +134,77 @@ static int run_job(struct cm_tx *tx, struct job *j, struct cm_error *err)
 	if (j->result >= 0)
 		return cm_db_run(tx->db, "RELEASE job", err);
 	memcpy(tx->totals, totals, sizeof(totals));
+	tx->over_quota = over_quota;
 	return undo_job(tx, j, err);
+}
+
+/* One number that a statement gives. */
+static int read_number(struct cm_db *db, const char *sql, int64_t *ret,
+		       struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(db, sql, &st, err);
+
+	*ret = r > 0 ? sqlite3_column_int64(st, 0) : 0;
+	return r < 0 ? r : 0;
+}
+
+/* Free pages are not counted: what is written next goes there. */
+static int measure(struct cm_db *db, int64_t *ret, struct cm_error *err)
+{
+	int64_t pages = 0, unused = 0, size = 0;
+	int r = read_number(db, "PRAGMA page_count", &pages, err);
+
+	if (r == 0)
+		r = read_number(db, "PRAGMA freelist_count", &unused, err);
+	if (r == 0)
+		r = read_number(db, "PRAGMA page_size", &size, err);
+	*ret = (pages - unused) * size;
+	return r;
+}
+
+/* Never behind a number that a row has. */
+static int write_clock(struct cm_tx *tx, int64_t clock, struct cm_error *err)
+{
+	if (clock == tx->index->saved_clock)
+		return 0;
+	return cm_db_run(tx->db,
+			 "INSERT OR REPLACE INTO state VALUES('clock', ?)", err,
+			 CM_INT(clock));
 }
 
 static int commit(struct cm_tx *tx, struct cm_error *err)
 {
+	int64_t bytes = 0, clock = cm_index_clock(tx->index);
 	int r = write_totals(tx, err);
 
 	if (r == 0)
+		r = write_clock(tx, clock, err);
+	if (r == 0)
+		r = measure(tx->db, &bytes, err);
+	if (r == 0)
 		r = cm_db_run(tx->db, "COMMIT", err);
-	return r;
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < CM_TOTALS_LEN; i++)
+		if (tx->totals[i] != 0)
+			atomic_fetch_add(&tx->index->totals[i], tx->totals[i]);
+	atomic_store(&tx->index->bytes, bytes);
+	tx->index->saved_clock = clock;
+	return 0;
+}
+
+static void tell_commit(struct cm_index *ix, bool over_quota)
+{
+	void (*fn)(void *, bool);
+	void *arg;
+
+	pthread_mutex_lock(&ix->lock);
+	fn = ix->on_commit;
+	arg = ix->on_commit_arg;
+	pthread_mutex_unlock(&ix->lock);
+	if (fn)
+		fn(arg, over_quota);
 }
 
 /* After a failure that took the whole transaction with it. */
@@ -150,7 +224,11 @@ static void fail_batch(struct cm_db *db, struct job *jobs,
 
 static void run_batch(struct cm_index *ix, struct job *jobs)
 {
-	struct cm_tx tx = {.db = ix->write_db, .now_ms = cm_now_ms()};
+	struct cm_tx tx = {
+		.db = ix->write_db,
+		.index = ix,
+		.now_ms = cm_now_ms(),
+	};
 	struct cm_error err = {0};
 	int r;
 
@@ -161,6 +239,8 @@ static void run_batch(struct cm_index *ix, struct job *jobs)
 		r = commit(&tx, &err);
 	if (r < 0)
 		fail_batch(tx.db, jobs, &err);
+	else
+		tell_commit(ix, tx.over_quota);
 }
 
 /* Cuts up to BATCH_MAX jobs off the queue; waits for the first. */
@@ -283,6 +363,24 @@ int cm_index_write(struct cm_index *ix, cm_index_fn fn, void *arg,
 
 /* ---- opening, connections --------------------------------------------- */
 
+static int load_totals(struct cm_index *ix, struct cm_error *err)
+{
+	int64_t totals[CM_TOTALS_LEN], bytes = 0;
+	int r = cm_index_totals(ix->write_db, totals, err);
+
+	for (size_t i = 0; r == 0 && i < CM_TOTALS_LEN; i++)
+		atomic_store(&ix->totals[i], totals[i]);
+	if (r == 0)
+		r = measure(ix->write_db, &bytes, err);
+	atomic_store(&ix->bytes, bytes);
+	if (r == 0)
+		r = read_number(ix->write_db,
+				"SELECT value FROM state WHERE name = 'clock'",
+				&ix->saved_clock, err);
+	atomic_store(&ix->clock, ix->saved_clock);
+	return r;
+}
+
 int cm_index_open(const char *path, struct cm_index **ret, struct cm_error *err)
 {
 	struct cm_index *ix = calloc(1, sizeof(*ix));
@@ -300,6 +398,8 @@ int cm_index_open(const char *path, struct cm_index **ret, struct cm_error *err)
 		     : cm_error_nomem(err);
 	if (r == 0)
 		r = cm_schema_migrate(ix->write_db, err);
+	if (r == 0)
+		r = load_totals(ix, err);
 	if (r == 0) {
 		sqlite3_wal_hook(ix->write_db->handle, note_wal, ix);
 		if (pthread_create(&ix->writer, NULL, writer_main, ix) != 0)
@@ -385,6 +485,35 @@ void cm_index_on_growth(struct cm_index *ix, void (*fn)(void *arg), void *arg)
 	ix->on_growth_arg = arg;
 	ix->on_growth = fn;
 	pthread_mutex_unlock(&ix->lock);
+}
+
+void cm_index_on_commit(struct cm_index *ix,
+			void (*fn)(void *arg, bool over_quota), void *arg)
+{
+	pthread_mutex_lock(&ix->lock);
+	ix->on_commit_arg = arg;
+	ix->on_commit = fn;
+	pthread_mutex_unlock(&ix->lock);
+}
+
+int64_t cm_index_tick(struct cm_index *ix)
+{
+	return atomic_fetch_add(&ix->clock, 1) + 1;
+}
+
+int64_t cm_index_clock(struct cm_index *ix)
+{
+	return atomic_load(&ix->clock);
+}
+
+int64_t cm_index_total(struct cm_index *ix, enum cm_total which)
+{
+	return atomic_load(&ix->totals[which]);
+}
+
+int64_t cm_index_bytes(struct cm_index *ix)
+{
+	return atomic_load(&ix->bytes);
 }
 
 int cm_index_checkpoint(struct cm_index *ix, struct cm_error *err)

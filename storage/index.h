@@ -14,6 +14,8 @@
 
 #include "index_db.h"
 
+struct cm_leases;
+
 /* Running totals, by their place in a transaction's sums. */
 enum cm_total {
 	CM_TOTAL_REPOSITORIES,
@@ -25,14 +27,31 @@ enum cm_total {
 	CM_TOTAL_REFERENCED_BYTES,
 	CM_TOTAL_UPLOADS,
 	CM_TOTAL_QUARANTINED,
+	CM_TOTAL_FILE_BYTES, /* of files of blobs, in whole blocks */
+	CM_TOTAL_PINNED_TAGS,
+	CM_TOTAL_PINNED_BYTES, /* content that they name, once for each tag */
 	CM_TOTALS_LEN,
 };
+
+/* What a file of so many bytes takes on disk. */
+#define CM_FILE_BLOCK 4096
+static inline int64_t cm_file_bytes(int64_t size)
+{
+	return (size + CM_FILE_BLOCK - 1) / CM_FILE_BLOCK * CM_FILE_BLOCK;
+}
+
+static inline int64_t cm_percent(int64_t whole, int percent)
+{
+	return whole / 100 * percent + whole % 100 * percent / 100;
+}
 
 /* The transaction under way, on the writer thread. */
 struct cm_tx {
 	struct cm_db *db;
+	struct cm_index *index;
 	int64_t now_ms;
 	int64_t totals[CM_TOTALS_LEN]; /* changes of this transaction */
+	bool over_quota; /* a scope has passed its high watermark */
 };
 
 /* Changes the index; runs on the writer thread and must not wait. */
@@ -72,6 +91,29 @@ int cm_index_write(struct cm_index *ix, cm_index_fn fn, void *arg,
  */
 void cm_index_on_growth(struct cm_index *ix, void (*fn)(void *arg), void *arg);
 
+/*
+ * Has `fn(arg, over_quota)` called by the writer after each commit; NULL:
+ * nobody. It must not wait.
+ */
+void cm_index_on_commit(struct cm_index *ix,
+			void (*fn)(void *arg, bool over_quota), void *arg);
+
+/*
+ * The order of use (schema.c, `used`): the next number. Any thread. The number
+ * is written with each commit; so after a restart it goes on behind all that
+ * are in the index.
+ */
+int64_t cm_index_tick(struct cm_index *ix);
+
+/* The number given last. */
+int64_t cm_index_clock(struct cm_index *ix);
+
+/* A running total after the last commit, without reading the index. */
+int64_t cm_index_total(struct cm_index *ix, enum cm_total which);
+
+/* Bytes in pages of the index that are in use, after the last commit. */
+int64_t cm_index_bytes(struct cm_index *ix);
+
 /* Moves what the write-ahead log holds into the index, as far as it can. */
 int cm_index_checkpoint(struct cm_index *ix, struct cm_error *err);
 
@@ -107,6 +149,46 @@ struct cm_name_range {
 /* Only `repo`; or, with that NULL, path prefix `prefix` (NULL or "": all). */
 void cm_name_range_of(const char *repo, const char *prefix,
 		      struct cm_name_range *ret);
+
+/* ---- scopes (index_scopes.c) ------------------------------------------ */
+
+/* The number of the scope of a repository's name, made if new. */
+int cm_scope_make(struct cm_tx *tx, const char *repo, int64_t *ret_id,
+		  struct cm_error *err);
+
+/*
+ * Counts content of a repository in its scope. CM_ERR_NO_SPACE, and a message
+ * that names the scope, when `delta` is more than its quota leaves.
+ */
+int cm_scope_add(struct cm_tx *tx, int64_t repo_id, int64_t delta,
+		 struct cm_error *err);
+
+/* Sets the quotas to these, and none for other scopes. */
+struct cm_quotas_job {
+	const struct cm_quota *quotas;
+	size_t len;
+	int high_percent; /* of their watermarks */
+};
+int cm_scope_quotas_tx(struct cm_tx *tx, void *arg, struct cm_error *err);
+
+/* A scope with a quota. */
+struct cm_scope_use {
+	int64_t id;
+	int64_t bytes;
+	int64_t quota;
+};
+
+/* The scopes that have a quota, at most `max`: how many, or <0. */
+int cm_scope_limited(struct cm_db *db, struct cm_scope_use *ret, size_t max,
+		     struct cm_error *err);
+
+/* How much content a scope references. */
+int cm_scope_bytes(struct cm_db *db, int64_t id, int64_t *ret,
+		   struct cm_error *err);
+
+/* The scope of a repository, if that has a quota: 1, else 0, <0. */
+int cm_scope_of(struct cm_db *db, const char *repo, struct cm_scope_use *ret,
+		struct cm_error *err);
 
 /* ---- links and blobs (index_blobs.c) ---------------------------------- */
 
@@ -248,6 +330,17 @@ int cm_manifest_remove(struct cm_tx *tx, int64_t repo_id,
 		       const struct cm_digest *d, int64_t since_ms,
 		       struct cm_error *err);
 
+/*
+ * The same in bounded pieces: it is gone at once, but what a large one names
+ * stays named until cm_manifest_release() has come to it. Then unnamed blobs
+ * are due.
+ */
+int cm_manifest_retire(struct cm_tx *tx, int64_t repo_id,
+		       const struct cm_digest *d, struct cm_error *err);
+
+/* One such piece: 1 if there may be more, 0 if there was none, <0. */
+int cm_manifest_release(struct cm_tx *tx, struct cm_error *err);
+
 /* How many rows removing a manifest changes, about. */
 int cm_manifest_weight(struct cm_db *db, int64_t repo_id,
 		       const struct cm_digest *d, int64_t *ret,
@@ -259,6 +352,7 @@ struct cm_manifest_put_job {
 	const struct cm_blob_info *info; /* of the manifest's bytes */
 	const void *inline_data;	 /* NULL: published as a file */
 	bool snapshot;
+	struct cm_leases *leases;      /* the manifest is leased on the way */
 	struct cm_digest *ret_current; /* on CM_ERR_PRECONDITION */
 	int64_t repo_id;	       /* out */
 };
@@ -295,5 +389,25 @@ int cm_manifest_find(struct cm_db *db, int64_t repo_id, const char *tag,
 /* Removes a tag; counts its manifest down. 1 if there was one. */
 int cm_tag_remove(struct cm_tx *tx, int64_t repo_id, const char *tag,
 		  struct cm_error *err);
+
+/* ---- pins (index_pins.c) ------------------------------------------------ */
+
+/* Counts that a tag of the manifest became pinned (1), or is no more (-1). */
+int cm_pin_count(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
+		 int sign, struct cm_error *err);
+
+/* ---- what was evicted (index_evict.c) ----------------------------------- */
+
+/* Remembers a tag that is being evicted, and the size of what it named. */
+int cm_ghost_add(struct cm_tx *tx, int64_t repo_id, const char *tag,
+		 int64_t bytes, struct cm_error *err);
+
+/* It is there again. */
+int cm_ghost_forget(struct cm_tx *tx, int64_t repo_id, const char *tag,
+		    struct cm_error *err);
+
+/* Was it evicted, of those remembered? 1 and the size, 0, <0. */
+int cm_ghost_find(struct cm_db *db, int64_t repo_id, const char *tag,
+		  int64_t *ret_bytes, struct cm_error *err);
 
 #endif

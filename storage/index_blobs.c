@@ -88,6 +88,12 @@ static int insert_data(struct cm_tx *tx, const void *data, int64_t size,
 	return r;
 }
 
+/* What a blob takes beside the index. */
+static int64_t disk_bytes(const struct cm_blob_info *info, int64_t inline_id)
+{
+	return inline_id != 0 ? 0 : cm_file_bytes(info->stored_size);
+}
+
 int cm_blob_mend(struct cm_tx *tx, const struct cm_blob_info *info,
 		 const void *inline_data, struct cm_error *err)
 {
@@ -107,6 +113,8 @@ int cm_blob_mend(struct cm_tx *tx, const struct cm_blob_info *info,
 			      CM_DIGEST(&info->digest));
 	tx->totals[CM_TOTAL_STORED_BYTES] +=
 		info->stored_size - old.info.stored_size;
+	tx->totals[CM_TOTAL_FILE_BYTES] += disk_bytes(info, inline_id) -
+					   disk_bytes(&old.info, old.inline_id);
 	return r;
 }
 
@@ -131,6 +139,7 @@ int cm_blob_insert(struct cm_tx *tx, const struct cm_blob_info *info,
 	tx->totals[CM_TOTAL_BLOBS]++;
 	tx->totals[CM_TOTAL_CONTENT_BYTES] += info->size;
 	tx->totals[CM_TOTAL_STORED_BYTES] += info->stored_size;
+	tx->totals[CM_TOTAL_FILE_BYTES] += disk_bytes(info, inline_id);
 	return 0;
 }
 
@@ -172,10 +181,11 @@ int cm_link_add(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
 	if (r < 0)
 		return r;
 	tx->totals[CM_TOTAL_REFERENCED_BYTES] += size;
-	return cm_db_run(tx->db,
-			 "UPDATE blobs SET holders = holders + 1"
-			 " WHERE digest = ?",
-			 err, CM_DIGEST(d));
+	r = cm_db_run(tx->db,
+		      "UPDATE blobs SET holders = holders + 1"
+		      " WHERE digest = ?",
+		      err, CM_DIGEST(d));
+	return r < 0 ? r : cm_scope_add(tx, repo_id, size, err);
 }
 
 /* Removes the row of a blob that nobody holds. */
@@ -191,6 +201,8 @@ static int remove_row(struct cm_tx *tx, const struct cm_blob_row *row,
 	tx->totals[CM_TOTAL_BLOBS]--;
 	tx->totals[CM_TOTAL_CONTENT_BYTES] -= row->info.size;
 	tx->totals[CM_TOTAL_STORED_BYTES] -= row->info.stored_size;
+	tx->totals[CM_TOTAL_FILE_BYTES] -=
+		disk_bytes(&row->info, row->inline_id);
 	return r;
 }
 
@@ -227,6 +239,8 @@ int cm_link_remove(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
 			      err, CM_DIGEST(d));
 	if (r == 0)
 		r = count_holders(tx, d, &holders, err);
+	if (r == 0)
+		r = cm_scope_add(tx, repo_id, -ret->info.size, err);
 	if (r < 0)
 		return r;
 	tx->totals[CM_TOTAL_REFERENCED_BYTES] -= ret->info.size;
@@ -239,18 +253,22 @@ int cm_link_remove(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
 }
 
 /* Each repository that has the blob loses it. */
-static int spread_loss(struct cm_tx *tx, const struct cm_digest *d,
+static int spread_loss(struct cm_tx *tx, const struct cm_blob_row *row,
 		       struct cm_error *err)
 {
+	const struct cm_digest *d = &row->info.digest;
 	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int64_t repo_id;
 	int r = cm_db_query(tx->db,
-			    "SELECT repo_id FROM repo_blobs"
-			    " WHERE digest = ? AND refs > 0",
+			    "SELECT repo_id, refs FROM repo_blobs"
+			    " WHERE digest = ?",
 			    &st, err, CM_DIGEST(d));
 
 	while (r > 0) {
-		r = cm_damage_spread(tx, sqlite3_column_int64(st, 0), d, true,
-				     err);
+		repo_id = sqlite3_column_int64(st, 0);
+		r = cm_scope_add(tx, repo_id, -row->info.size, err);
+		if (r == 0 && sqlite3_column_int64(st, 1) > 0)
+			r = cm_damage_spread(tx, repo_id, d, true, err);
 		if (r == 0)
 			r = cm_db_next(st, err);
 	}
@@ -268,7 +286,7 @@ int cm_blob_forget(struct cm_tx *tx, const struct cm_digest *d,
 		return r;
 	r = count_holders(tx, d, &holders, err);
 	if (r == 0)
-		r = spread_loss(tx, d, err);
+		r = spread_loss(tx, &row, err);
 	if (r == 0)
 		r = cm_db_run(tx->db, "DELETE FROM repo_blobs WHERE digest = ?",
 			      err, CM_DIGEST(d));

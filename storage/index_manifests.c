@@ -3,7 +3,12 @@
  */
 #include <string.h>
 
+#include <cachemount/units.h>
+
 #include "index.h"
+#include "lease.h"
+
+#define RELEASE_A_BATCH 256 /* edges of a manifest taken back at once */
 
 static int add_refs(struct cm_tx *tx, int64_t repo_id,
 		    const struct cm_digest *d, int64_t delta, int64_t since_ms,
@@ -89,22 +94,30 @@ int cm_manifest_weight(struct cm_db *db, int64_t repo_id,
 	return r < 0 ? r : 0;
 }
 
-int cm_manifest_remove(struct cm_tx *tx, int64_t repo_id,
+/* What it names, all at once. */
+static int remove_refs(struct cm_tx *tx, int64_t repo_id,
 		       const struct cm_digest *d, int64_t since_ms,
 		       struct cm_error *err)
 {
 	int r = release_refs(tx, repo_id, d, since_ms, err);
 
-	if (r == 0)
-		r = cm_db_run(tx->db,
-			      "DELETE FROM manifest_refs"
-			      " WHERE repo_id = ? AND manifest = ?",
-			      err, CM_INT(repo_id), CM_DIGEST(d));
-	if (r == 0)
-		r = cm_db_run(tx->db,
-			      "DELETE FROM manifests"
-			      " WHERE repo_id = ? AND digest = ?",
-			      err, CM_INT(repo_id), CM_DIGEST(d));
+	return r < 0 ? r
+		     : cm_db_run(tx->db,
+				 "DELETE FROM manifest_refs"
+				 " WHERE repo_id = ? AND manifest = ?",
+				 err, CM_INT(repo_id), CM_DIGEST(d));
+}
+
+/* The manifest itself, and the hold on its own bytes. */
+static int remove_manifest(struct cm_tx *tx, int64_t repo_id,
+			   const struct cm_digest *d, int64_t since_ms,
+			   struct cm_error *err)
+{
+	int r = cm_db_run(tx->db,
+			  "DELETE FROM manifests"
+			  " WHERE repo_id = ? AND digest = ?",
+			  err, CM_INT(repo_id), CM_DIGEST(d));
+
 	if (r == 0)
 		r = cm_damage_forget(tx, repo_id, d, err);
 	if (r == 0)
@@ -112,20 +125,135 @@ int cm_manifest_remove(struct cm_tx *tx, int64_t repo_id,
 	/* The manifest's own bytes. */
 	if (r == 0)
 		r = add_refs(tx, repo_id, d, -1, since_ms, err);
+	return r < 0 ? r : count_repository(tx, repo_id, -1, err);
+}
+
+int cm_manifest_remove(struct cm_tx *tx, int64_t repo_id,
+		       const struct cm_digest *d, int64_t since_ms,
+		       struct cm_error *err)
+{
+	int r = remove_refs(tx, repo_id, d, since_ms, err);
+
+	return r < 0 ? r : remove_manifest(tx, repo_id, d, since_ms, err);
+}
+
+/* ---- going away in pieces ----------------------------------------------- */
+
+int cm_manifest_retire(struct cm_tx *tx, int64_t repo_id,
+		       const struct cm_digest *d, struct cm_error *err)
+{
+	int64_t weight = 0;
+	int r = cm_manifest_weight(tx->db, repo_id, d, &weight, err);
+
+	if (r == 0 && weight <= RELEASE_A_BATCH)
+		return cm_manifest_remove(tx, repo_id, d, 0, err);
 	if (r == 0)
-		r = count_repository(tx, repo_id, -1, err);
+		r = cm_db_run(tx->db, "INSERT INTO dying VALUES(?, ?)", err,
+			      CM_INT(repo_id), CM_DIGEST(d));
+	return r < 0 ? r : remove_manifest(tx, repo_id, d, 0, err);
+}
+
+struct edge {
+	struct cm_digest digest;
+	bool child;
+};
+
+static int read_edges(struct cm_tx *tx, int64_t repo_id,
+		      const struct cm_digest *d, struct edge *ret,
+		      size_t *ret_n, struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(tx->db,
+			    "SELECT digest, child FROM manifest_refs"
+			    " WHERE repo_id = ? AND manifest = ? LIMIT ?",
+			    &st, err, CM_INT(repo_id), CM_DIGEST(d),
+			    CM_INT(RELEASE_A_BATCH));
+
+	for (*ret_n = 0; r > 0; r = r == 0 ? cm_db_next(st, err) : r) {
+		ret[*ret_n].child = sqlite3_column_int(st, 1);
+		r = cm_column_digest(st, 0, &ret[(*ret_n)++].digest, err);
+	}
 	return r;
 }
 
+static int release_edge(struct cm_tx *tx, int64_t repo_id,
+			const struct cm_digest *d, const struct edge *e,
+			struct cm_error *err)
+{
+	int r = cm_db_run(tx->db,
+			  "DELETE FROM manifest_refs WHERE repo_id = ?"
+			  " AND manifest = ? AND digest = ?",
+			  err, CM_INT(repo_id), CM_DIGEST(d),
+			  CM_DIGEST(&e->digest));
+
+	if (r == 0)
+		r = add_refs(tx, repo_id, &e->digest, -1, 0, err);
+	if (r == 0 && e->child)
+		r = add_parents(tx, repo_id, &e->digest, -1, err);
+	return r;
+}
+
+/* It has no edge left. While it had some, damage may have been noted on it. */
+static int finish_dying(struct cm_tx *tx, int64_t repo_id,
+			const struct cm_digest *d, struct cm_error *err)
+{
+	int r = cm_db_run(tx->db,
+			  "DELETE FROM dying WHERE repo_id = ? AND digest = ?",
+			  err, CM_INT(repo_id), CM_DIGEST(d));
+
+	return r < 0 ? r : cm_damage_forget(tx, repo_id, d, err);
+}
+
+int cm_manifest_release(struct cm_tx *tx, struct cm_error *err)
+{
+	struct edge edges[RELEASE_A_BATCH];
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	struct cm_digest d;
+	int64_t repo_id = 0;
+	size_t n = 0;
+	int r = cm_db_query(tx->db, "SELECT repo_id, digest FROM dying LIMIT 1",
+			    &st, err);
+
+	if (r <= 0)
+		return r;
+	repo_id = sqlite3_column_int64(st, 0);
+	r = cm_column_digest(st, 1, &d, err);
+	cm_stmt_reset(cm_take_ptr(st));
+	if (r == 0)
+		r = read_edges(tx, repo_id, &d, edges, &n, err);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = release_edge(tx, repo_id, &d, &edges[i], err);
+	if (r == 0 && n < RELEASE_A_BATCH)
+		r = finish_dying(tx, repo_id, &d, err);
+	return r < 0 ? r : 1;
+}
+
+/* Put again before all its edges were taken back: the rest goes now. */
+static int resurrect(struct cm_tx *tx, int64_t repo_id,
+		     const struct cm_digest *d, struct cm_error *err)
+{
+	int r = cm_db_run(tx->db,
+			  "DELETE FROM dying WHERE repo_id = ? AND digest = ?",
+			  err, CM_INT(repo_id), CM_DIGEST(d));
+
+	if (r < 0 || cm_db_changed(tx->db) == 0)
+		return r;
+	r = remove_refs(tx, repo_id, d, tx->now_ms, err);
+	return r < 0 ? r : cm_damage_forget(tx, repo_id, d, err);
+}
+
+/* One that its last tag leaves is used now: it was in use until now. */
 static int count_tags(struct cm_tx *tx, int64_t repo_id,
 		      const struct cm_digest *d, int64_t delta,
 		      struct cm_error *err)
 {
 	return cm_db_run(tx->db,
-			 "UPDATE manifests SET tags = tags + ?, used_ms = ?"
-			 " WHERE repo_id = ? AND digest = ?",
+			 "UPDATE manifests SET tags = tags + ?1, used_ms = ?2,"
+			 " used = CASE WHEN tags + ?1 = 0 THEN ?3 ELSE used END"
+			 " WHERE repo_id = ?4 AND digest = ?5",
 			 err, CM_INT(delta), CM_INT(tx->now_ms),
-			 CM_INT(repo_id), CM_DIGEST(d));
+			 CM_INT(cm_index_tick(tx->index)), CM_INT(repo_id),
+			 CM_DIGEST(d));
 }
 
 /* What a tag names: 1 and the digest, 0 if there is no such tag. */
@@ -147,13 +275,21 @@ static int tag_target(struct cm_db *db, int64_t repo_id, const char *tag,
 int cm_tag_remove(struct cm_tx *tx, int64_t repo_id, const char *tag,
 		  struct cm_error *err)
 {
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
 	struct cm_digest d;
-	int r = tag_target(tx->db, repo_id, tag, &d, err);
+	bool pinned;
+	int r = cm_db_query(tx->db,
+			    "DELETE FROM tags WHERE repo_id = ? AND name = ?"
+			    " RETURNING digest, pinned",
+			    &st, err, CM_INT(repo_id), CM_TEXT(tag));
 
 	if (r <= 0)
 		return r;
-	r = cm_db_run(tx->db, "DELETE FROM tags WHERE repo_id = ? AND name = ?",
-		      err, CM_INT(repo_id), CM_TEXT(tag));
+	pinned = sqlite3_column_int(st, 1) != 0;
+	r = cm_column_digest(st, 0, &d, err);
+	cm_stmt_reset(cm_take_ptr(st));
+	if (r == 0 && pinned)
+		r = cm_pin_count(tx, repo_id, &d, -1, err);
 	if (r == 0)
 		r = count_tags(tx, repo_id, &d, -1, err);
 	tx->totals[CM_TOTAL_TAGS]--;
@@ -285,15 +421,20 @@ static int insert_manifest(struct cm_tx *tx, int64_t repo_id,
 		r = add_ref(tx, repo_id, j, &m->descriptors[i], &content, err);
 	/* Indexes may name it already: they took it for a blob. */
 	if (r == 0)
-		r = cm_db_run(tx->db,
-			      "INSERT INTO manifests"
-			      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 0,"
-			      " (SELECT count(*) FROM manifest_refs WHERE"
-			      "  repo_id = ?1 AND digest = ?2 AND child = 1))",
-			      err, CM_INT(repo_id), CM_DIGEST(&j->info->digest),
-			      CM_TEXT(m->media_type), CM_TEXT(m->artifact_type),
-			      CM_INT(j->snapshot), CM_INT(content),
-			      CM_INT(tx->now_ms));
+		r = cm_db_run(
+			tx->db,
+			"INSERT INTO manifests(repo_id, digest,"
+			" media_type, artifact_type, snapshot,"
+			" content_size, created_ms, used_ms, used, tags,"
+			" parents, scope)"
+			" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, 0,"
+			" (SELECT count(*) FROM manifest_refs WHERE"
+			"  repo_id = ?1 AND digest = ?2 AND child = 1),"
+			" (SELECT scope FROM repositories WHERE id = ?1))",
+			err, CM_INT(repo_id), CM_DIGEST(&j->info->digest),
+			CM_TEXT(m->media_type), CM_TEXT(m->artifact_type),
+			CM_INT(j->snapshot), CM_INT(content),
+			CM_INT(tx->now_ms), CM_INT(cm_index_tick(tx->index)));
 	if (r == 0)
 		r = add_refs(tx, repo_id, &j->info->digest, 1, tx->now_ms, err);
 	if (r == 0)
@@ -312,7 +453,10 @@ static int manifest_exists(struct cm_db *db, int64_t repo_id,
 			   &st, err, CM_INT(repo_id), CM_DIGEST(d));
 }
 
-/* A manifest that is there already: what it names must still be. */
+/*
+ * A manifest that is there already: what it names must still be. Putting it
+ * again is a use of it.
+ */
 static int check_refs(struct cm_tx *tx, int64_t repo_id,
 		      const struct cm_manifest_put_job *j, struct cm_error *err)
 {
@@ -327,7 +471,26 @@ static int check_refs(struct cm_tx *tx, int64_t repo_id,
 		if (r == 0 && !m->descriptors[i].foreign)
 			return missing(&m->descriptors[i], j->put, err);
 	}
-	return 0;
+	return cm_db_run(tx->db,
+			 "UPDATE manifests SET used = ?"
+			 " WHERE repo_id = ? AND digest = ?",
+			 err, CM_INT(cm_index_tick(tx->index)), CM_INT(repo_id),
+			 CM_DIGEST(&j->info->digest));
+}
+
+/* What the tag named before does not have it any more; or it is new. */
+static int leave_old_target(struct cm_tx *tx, int64_t repo_id, const char *tag,
+			    bool *ret_new, struct cm_digest *ret_old,
+			    struct cm_error *err)
+{
+	int r = tag_target(tx->db, repo_id, tag, ret_old, err);
+
+	*ret_new = r == 0;
+	if (r > 0)
+		return count_tags(tx, repo_id, ret_old, -1, err);
+	if (r == 0)
+		tx->totals[CM_TOTAL_TAGS]++;
+	return r < 0 ? r : cm_ghost_forget(tx, repo_id, tag, err);
 }
 
 /* NULL unless the manifest is put by SHA-512. */
@@ -338,30 +501,43 @@ static struct cm_bind bind_name(const struct cm_any_digest *name)
 	return CM_BLOB(name->sha512, CM_SHA512_LEN);
 }
 
+/* 1 if the tag is pinned. */
+static int write_tag(struct cm_tx *tx, int64_t repo_id, const char *tag,
+		     const struct cm_manifest_put_job *j, struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(
+		tx->db,
+		"INSERT INTO tags(repo_id, name, digest, created_ms,"
+		" updated_ms, pulled_ms, writer, used, sha512, scope, pinned)"
+		" SELECT ?1, ?2, ?3, ?4, ?4, 0, ?5, ?6, ?7, scope, pinned"
+		" FROM repositories WHERE id = ?1"
+		" ON CONFLICT(repo_id, name) DO UPDATE SET digest = ?3,"
+		" updated_ms = ?4, writer = ?5, used = ?6, sha512 = ?7"
+		" RETURNING pinned",
+		&st, err, CM_INT(repo_id), CM_TEXT(tag),
+		CM_DIGEST(&j->info->digest), CM_INT(tx->now_ms),
+		CM_TEXT(j->put->writer), CM_INT(cm_index_tick(tx->index)),
+		bind_name(j->put->name));
+
+	return r > 0 ? sqlite3_column_int(st, 0) != 0 : r;
+}
+
 static int point_tag(struct cm_tx *tx, int64_t repo_id, const char *tag,
 		     const struct cm_manifest_put_job *j, struct cm_error *err)
 {
 	struct cm_digest old;
-	int r = tag_target(tx->db, repo_id, tag, &old, err);
+	bool new, pinned;
+	int r = leave_old_target(tx, repo_id, tag, &new, &old, err);
 
-	if (r < 0)
-		return r;
 	if (r == 0)
-		tx->totals[CM_TOTAL_TAGS]++;
-	else
-		r = count_tags(tx, repo_id, &old, -1, err);
+		r = write_tag(tx, repo_id, tag, j, err);
+	pinned = r > 0;
+	if (pinned && !new)
+		r = cm_pin_count(tx, repo_id, &old, -1, err);
+	if (r >= 0 && pinned)
+		r = cm_pin_count(tx, repo_id, &j->info->digest, 1, err);
 	if (r >= 0)
-		r = cm_db_run(tx->db,
-			      "INSERT INTO tags(repo_id, name, digest,"
-			      " created_ms, updated_ms, pulled_ms, writer,"
-			      " sha512) VALUES(?1, ?2, ?3, ?4, ?4, 0, ?5, ?6)"
-			      " ON CONFLICT(repo_id, name) DO UPDATE SET"
-			      " digest = ?3, updated_ms = ?4, writer = ?5,"
-			      " sha512 = ?6",
-			      err, CM_INT(repo_id), CM_TEXT(tag),
-			      CM_DIGEST(&j->info->digest), CM_INT(tx->now_ms),
-			      CM_TEXT(j->put->writer), bind_name(j->put->name));
-	if (r == 0)
 		r = count_tags(tx, repo_id, &j->info->digest, 1, err);
 	return r;
 }
@@ -405,16 +581,24 @@ int cm_manifest_put_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 	int64_t repo_id = 0;
 	int r = cm_repo_make(tx, j->put->repo, &repo_id, err);
 
+	j->repo_id = repo_id;
 	if (r == 0)
 		r = check_condition(tx, j, repo_id, err);
+	/* Here, since no eviction can come between the two. */
+	if (r == 0)
+		cm_lease_take(j->leases, repo_id, &j->info->digest,
+			      cm_monotonic_ms());
 	if (r == 0)
 		r = add_bytes(tx, repo_id, j, err);
 	if (r == 0)
 		r = manifest_exists(tx->db, repo_id, &j->info->digest, err);
-	if (r == 0)
-		r = insert_manifest(tx, repo_id, j, err);
-	else if (r > 0)
+	if (r == 0) {
+		r = resurrect(tx, repo_id, &j->info->digest, err);
+		if (r == 0)
+			r = insert_manifest(tx, repo_id, j, err);
+	} else if (r > 0) {
 		r = check_refs(tx, repo_id, j, err);
+	}
 	/* A manifest of before the table is listed from now on, too. */
 	if (r == 0)
 		r = cm_referrer_add(tx, repo_id, &j->info->digest,
@@ -423,7 +607,6 @@ int cm_manifest_put_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 		r = cm_alias_add(tx, j->put->name, &j->info->digest, err);
 	if (r == 0)
 		r = point_tags(tx, repo_id, j, err);
-	j->repo_id = repo_id;
 	return r;
 }
 
@@ -480,12 +663,20 @@ int cm_manifest_find(struct cm_db *db, int64_t repo_id, const char *tag,
 static int remove_tags_of(struct cm_tx *tx, int64_t repo_id,
 			  const struct cm_digest *d, struct cm_error *err)
 {
-	int r = cm_db_run(tx->db,
-			  "DELETE FROM tags WHERE repo_id = ? AND digest = ?",
-			  err, CM_INT(repo_id), CM_DIGEST(d));
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(tx->db,
+			    "DELETE FROM tags WHERE repo_id = ? AND digest = ?"
+			    " RETURNING pinned",
+			    &st, err, CM_INT(repo_id), CM_DIGEST(d));
 
-	if (r == 0)
-		tx->totals[CM_TOTAL_TAGS] -= cm_db_changed(tx->db);
+	while (r > 0) {
+		tx->totals[CM_TOTAL_TAGS]--;
+		r = sqlite3_column_int(st, 0) == 0
+			    ? 0
+			    : cm_pin_count(tx, repo_id, d, -1, err);
+		if (r == 0)
+			r = cm_db_next(st, err);
+	}
 	return r;
 }
 

@@ -55,12 +55,17 @@ int cm_repo_find(struct cm_db *db, const char *name, int64_t *ret_id,
 int cm_repo_make(struct cm_tx *tx, const char *name, int64_t *ret_id,
 		 struct cm_error *err)
 {
+	int64_t scope = 0;
 	int r = cm_repo_find(tx->db, name, ret_id, err);
 
 	if (r < 0 || *ret_id != 0)
 		return r;
-	r = cm_db_run(tx->db, "INSERT INTO repositories(name) VALUES(?)", err,
-		      CM_TEXT(name));
+	r = cm_scope_make(tx, name, &scope, err);
+	if (r == 0)
+		r = cm_db_run(tx->db,
+			      "INSERT INTO repositories(name, scope)"
+			      " VALUES(?, ?)",
+			      err, CM_TEXT(name), CM_INT(scope));
 	*ret_id = sqlite3_last_insert_rowid(tx->db->handle);
 	return r;
 }

@@ -1,9 +1,12 @@
 /*
  * notes.c - what is written down late: when tags were pulled, and counters.
  *
- * Both are collected in small fixed tables and written every few seconds by
- * one thread, which also checkpoints the index, so that no request waits for
- * either. A crash loses the last seconds of them. The counters' table holds
+ * Both are collected in fixed tables and written every FLUSH_SECONDS, or sooner
+ * when many have come, by one thread, which also checkpoints the index, so that
+ * no request waits for either. A crash loses what came since. A pull has its
+ * place in the order of use from the moment it is noted, so that the order is
+ * exact up to there: after a crash, as if the pulls of the last FLUSH_SECONDS
+ * (and of the write under way) had not been. The counters' table holds
  * their values, read once at the start, so that they never run backwards.
  */
 #include <errno.h>
@@ -16,8 +19,10 @@
 
 #include "store_private.h"
 
-#define PULLS_MAX	 2048 /* a power of two */
-#define PULL_PROBES	 8
+#define PULLS_MAX	 16384 /* a power of two */
+#define PULL_PROBES	 64
+#define PULLS_DUE	 (PULLS_MAX / 4) /* written before their time */
+#define PULLS_A_BATCH	 512		 /* in one transaction */
 #define COUNTERS_MAX	 64
 #define COUNTER_NAME_MAX 48
 #define FLUSH_SECONDS	 2
@@ -25,6 +30,7 @@
 struct pull {
 	int64_t repo_id; /* 0: free */
 	int64_t at_ms;
+	int64_t used; /* its place in the order of use */
 	bool by_tag;
 	char tag[CM_TAG_MAX + 1];
 	struct cm_digest digest;
@@ -44,7 +50,7 @@ struct cm_notes {
 	pthread_mutex_t lock;	   /* guards all below */
 	pthread_cond_t stop_wanted;
 	bool stopping;
-	bool log_grown; /* a checkpoint can't wait for its turn */
+	bool due; /* a checkpoint, or the pulls, can't wait for their turn */
 	struct pull pulls[PULLS_MAX];
 	size_t pulls_len;
 	struct counter counters[COUNTERS_MAX];
@@ -54,6 +60,7 @@ struct cm_notes {
 /* What a flush carries to the writer: a copy, so that noting goes on. */
 struct flush_job {
 	struct pull pulls[PULLS_MAX];
+	size_t at; /* those before have been written */
 	struct counter counters[COUNTERS_MAX];
 	size_t counters_len;
 };
@@ -144,8 +151,9 @@ static size_t pull_slot(int64_t repo_id, const struct cm_digest *d)
 	return (h ^ (size_t)repo_id * 0x9E3779B1u) & (PULLS_MAX - 1);
 }
 
-static void note_pull(struct cm_notes *n, int64_t repo_id, const char *tag,
-		      const struct cm_digest *d, int64_t at_ms)
+/* False if there is no room for it. */
+static bool note_pull(struct cm_notes *n, int64_t repo_id, const char *tag,
+		      const struct cm_digest *d, int64_t at_ms, int64_t used)
 {
 	size_t at = pull_slot(repo_id, d);
 	struct pull *p;
@@ -160,18 +168,30 @@ static void note_pull(struct cm_notes *n, int64_t repo_id, const char *tag,
 		p->by_tag = tag != NULL;
 		p->digest = *d;
 		strncpy(p->tag, tag ? tag : "", CM_TAG_MAX);
-		if (p->at_ms < at_ms)
+		if (p->used < used) {
+			p->used = used;
 			p->at_ms = at_ms;
-		return;
+		}
+		return true;
 	}
+	return false;
 }
 
 void cm_notes_pulled(struct cm_notes *n, int64_t repo_id, const char *tag,
 		     const struct cm_digest *d)
 {
+	bool noted;
+
 	pthread_mutex_lock(&n->lock);
-	note_pull(n, repo_id, tag, d, cm_now_ms());
+	noted = note_pull(n, repo_id, tag, d, cm_now_ms(),
+			  cm_index_tick(n->store->index));
+	if (n->pulls_len >= PULLS_DUE && !n->due) {
+		n->due = true;
+		pthread_cond_signal(&n->stop_wanted);
+	}
 	pthread_mutex_unlock(&n->lock);
+	if (!noted)
+		cm_store_counter_add(n->store, "pulls_unnoted", 1);
 }
 
 void cm_store_counter_add(struct cm_store *s, const char *name, int64_t delta)
@@ -196,27 +216,45 @@ static int write_pull(struct cm_tx *tx, const struct pull *p,
 
 	if (p->by_tag)
 		r = cm_db_run(tx->db,
-			      "UPDATE tags SET pulled_ms = ?"
+			      "UPDATE tags SET pulled_ms = ?,"
+			      " used = max(used, ?)"
 			      " WHERE repo_id = ? AND name = ?",
-			      err, CM_INT(p->at_ms), CM_INT(p->repo_id),
-			      CM_TEXT(p->tag));
+			      err, CM_INT(p->at_ms), CM_INT(p->used),
+			      CM_INT(p->repo_id), CM_TEXT(p->tag));
 	if (r == 0)
 		r = cm_db_run(tx->db,
-			      "UPDATE manifests SET used_ms = ?"
+			      "UPDATE manifests SET used_ms = ?,"
+			      " used = max(used, ?)"
 			      " WHERE repo_id = ? AND digest = ?",
-			      err, CM_INT(p->at_ms), CM_INT(p->repo_id),
-			      CM_DIGEST(&p->digest));
+			      err, CM_INT(p->at_ms),
+			      CM_INT(p->by_tag ? 0 : p->used),
+			      CM_INT(p->repo_id), CM_DIGEST(&p->digest));
 	return r;
 }
 
-static int flush_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
+/* As many pulls as one transaction takes. */
+static int pulls_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
+{
+	struct flush_job *j = arg;
+	size_t at = j->at, written = 0;
+	int r = 0;
+
+	for (; r == 0 && at < PULLS_MAX && written < PULLS_A_BATCH; at++) {
+		if (j->pulls[at].repo_id == 0)
+			continue;
+		r = write_pull(tx, &j->pulls[at], err);
+		written++;
+	}
+	if (r == 0)
+		j->at = at;
+	return r;
+}
+
+static int counters_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 {
 	struct flush_job *j = arg;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < PULLS_MAX; i++)
-		if (j->pulls[i].repo_id != 0)
-			r = write_pull(tx, &j->pulls[i], err);
 	for (size_t i = 0; r == 0 && i < j->counters_len; i++)
 		if (j->counters[i].changed)
 			r = cm_db_run(tx->db,
@@ -233,12 +271,15 @@ static bool take(struct cm_notes *n, struct flush_job *j)
 	bool any;
 
 	pthread_mutex_lock(&n->lock);
+	j->at = n->pulls_len > 0 ? 0 : PULLS_MAX;
 	any = n->pulls_len > 0;
 	for (size_t i = 0; i < n->counters_len; i++)
 		any |= n->counters[i].changed;
 	if (any) {
-		memcpy(j->pulls, n->pulls, sizeof(j->pulls));
-		memset(n->pulls, 0, sizeof(n->pulls));
+		if (n->pulls_len > 0) {
+			memcpy(j->pulls, n->pulls, sizeof(j->pulls));
+			memset(n->pulls, 0, sizeof(n->pulls));
+		}
 		n->pulls_len = 0;
 		memcpy(j->counters, n->counters, sizeof(j->counters));
 		j->counters_len = n->counters_len;
@@ -257,13 +298,24 @@ static void put_back(struct cm_notes *n, const struct flush_job *j)
 	pthread_mutex_lock(&n->lock);
 	for (size_t i = 0; i < j->counters_len; i++)
 		n->counters[i].changed |= j->counters[i].changed;
-	for (size_t i = 0; i < PULLS_MAX; i++) {
+	for (size_t i = j->at; i < PULLS_MAX; i++) {
 		p = &j->pulls[i];
 		if (p->repo_id != 0)
 			note_pull(n, p->repo_id, p->by_tag ? p->tag : NULL,
-				  &p->digest, p->at_ms);
+				  &p->digest, p->at_ms, p->used);
 	}
 	pthread_mutex_unlock(&n->lock);
+}
+
+/* Other writers get in between the pieces. */
+static int write_out(struct cm_index *ix, struct flush_job *j,
+		     struct cm_error *err)
+{
+	int r = 0;
+
+	while (r == 0 && j->at < PULLS_MAX)
+		r = cm_index_write(ix, pulls_tx, j, err);
+	return r < 0 ? r : cm_index_write(ix, counters_tx, j, err);
 }
 
 int cm_store_flush(struct cm_store *s, struct cm_error *err)
@@ -275,7 +327,7 @@ int cm_store_flush(struct cm_store *s, struct cm_error *err)
 		return cm_error_nomem(err);
 	pthread_mutex_lock(&s->notes->flush_one);
 	if (take(s->notes, j))
-		r = cm_index_write(s->index, flush_tx, j, err);
+		r = write_out(s->index, j, err);
 	if (r < 0)
 		put_back(s->notes, j);
 	pthread_mutex_unlock(&s->notes->flush_one);
@@ -290,10 +342,10 @@ static bool wait_for_turn(struct cm_notes *n)
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += FLUSH_SECONDS;
 	pthread_mutex_lock(&n->lock);
-	while (!n->stopping && !n->log_grown &&
+	while (!n->stopping && !n->due &&
 	       pthread_cond_timedwait(&n->stop_wanted, &n->lock, &until) == 0)
 		;
-	n->log_grown = false;
+	n->due = false;
 	stopping = n->stopping;
 	pthread_mutex_unlock(&n->lock);
 	return !stopping;
@@ -317,7 +369,7 @@ static void note_growth(void *arg)
 	struct cm_notes *n = arg;
 
 	pthread_mutex_lock(&n->lock);
-	n->log_grown = true;
+	n->due = true;
 	pthread_cond_signal(&n->stop_wanted);
 	pthread_mutex_unlock(&n->lock);
 }

@@ -102,6 +102,8 @@ static int compress(struct cm_store *s, struct cm_candidate *c,
 	if (r < 0)
 		return r;
 	r = cm_compress_file(&src, small->fd, &size, err);
+	if (r == 0)
+		r = cm_limit_take(s, small, (size_t)size, err);
 	if (r < 0) {
 		cm_bytes_temp_discard(s->bytes, small);
 		return r;
@@ -174,7 +176,8 @@ static int publish_held(struct cm_store *s, struct publish_job *j,
 		}
 	}
 	if (r == 0)
-		r = cm_index_write(s->index, publish_tx, j, err);
+		r = cm_limit_write(s, j->repo, &c->info.size, publish_tx, j,
+				   err);
 	/* Without its row the file is nobody's. */
 	if (r < 0 && in_file && !j->broken)
 		cm_bytes_remove(s->bytes, &c->info.digest, c->info.encoding,
@@ -191,8 +194,13 @@ int cm_store_publish(struct cm_store *s, const char *repo,
 		.candidate = candidate,
 	};
 	struct cm_inflight_entry held;
-	int r;
+	int r = 0;
 
+	/* What lies in a file was counted as it came. */
+	if (candidate->memory)
+		r = cm_limit_admit(s, candidate->info.stored_size, err);
+	if (r < 0)
+		return r;
 	cm_inflight_enter(s->inflight, &held, &candidate->info.digest);
 	r = publish_held(s, &j, candidate, err);
 	cm_inflight_leave(s->inflight, &held);

@@ -161,6 +161,15 @@ int cm_store_purge(struct cm_store *s, const struct cm_purge_filter *filter,
 	r = cm_store_flush(s, filter->pulled_before_ms ? err : NULL);
 	if (r < 0 && filter->pulled_before_ms)
 		return r;
-	return filter->dry_run ? purge_dry(s, filter, ret, err)
-			       : purge_for_real(s, filter, ret, err);
+	if (filter->dry_run)
+		return purge_dry(s, filter, ret, err);
+	r = purge_for_real(s, filter, ret, err);
+	cm_count_evicted(s, "purge",
+			 &(struct cm_evict_result){
+				 .tags = ret->tags,
+				 .manifests = ret->manifests,
+				 .blobs = ret->blobs,
+				 .bytes = ret->bytes,
+			 });
+	return r;
 }

@@ -25,6 +25,18 @@
  *	referrers_fill	one row while manifests of before that table are looked
  *			through: how far that is
  *	totals		running totals, so that nothing is ever counted
+ *	scopes		the first parts of repositories' paths: how many bytes
+ *			of content their repositories reference, once for each,
+ *			and how many they may
+ *	used		of a tag: when it was last put or pulled; of a manifest:
+ *			put, pulled by digest, or left by its last tag. Not a
+ *			time, but a number that only grows (cm_index_tick()), so
+ *			that no clock can change the order of eviction
+ *	pinned		of a tag: 1 by itself, 2 with its repository. A pinned
+ *			one is not in the indexes that eviction follows
+ *	dying		manifests that are gone, whose edges (manifest_refs)
+ *			are still being taken back, some a batch
+ *	ghosts		what was evicted last, by number; see index_evict.c
  */
 #include "schema.h"
 
@@ -118,6 +130,74 @@ static const char *const steps[] = {
 	"CREATE TABLE referrers_fill("
 	"	repo_id INTEGER NOT NULL, manifest BLOB NOT NULL);"
 	"INSERT INTO referrers_fill VALUES(0, x'');",
+	/* Limits: the order of eviction, scopes, pins. */
+	"CREATE TABLE scopes("
+	"	id INTEGER PRIMARY KEY,"
+	"	name TEXT NOT NULL UNIQUE,"
+	"	bytes INTEGER NOT NULL DEFAULT 0,"
+	"	quota INTEGER NOT NULL DEFAULT 0," /* 0: none */
+	"	high INTEGER NOT NULL DEFAULT 0);" /* its watermark */
+	"CREATE INDEX scopes_limited ON scopes(quota) WHERE quota > 0;"
+	"CREATE TABLE dying("
+	"	repo_id INTEGER NOT NULL,"
+	"	digest BLOB NOT NULL,"
+	"	PRIMARY KEY(repo_id, digest)) WITHOUT ROWID;"
+	"CREATE TABLE ghosts("
+	"	repo_id INTEGER NOT NULL,"
+	"	tag TEXT NOT NULL,"
+	"	bytes INTEGER NOT NULL,"
+	"	evicted_ms INTEGER NOT NULL,"
+	"	number INTEGER NOT NULL,"
+	"	PRIMARY KEY(repo_id, tag)) WITHOUT ROWID;"
+	"CREATE UNIQUE INDEX ghosts_number ON ghosts(number);"
+	"ALTER TABLE repositories ADD COLUMN scope INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE repositories ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tags ADD COLUMN scope INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tags ADD COLUMN used INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tags ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE manifests ADD COLUMN scope INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE manifests ADD COLUMN used INTEGER NOT NULL DEFAULT 0;"
+	"INSERT INTO scopes(name) SELECT DISTINCT"
+	"	substr(name, 1, instr(name || '/', '/') - 1)"
+	"	FROM repositories;"
+	"UPDATE repositories SET scope = (SELECT s.id FROM scopes s"
+	"	WHERE s.name = substr(repositories.name, 1,"
+	"		instr(repositories.name || '/', '/') - 1));"
+	"UPDATE scopes SET bytes = (SELECT coalesce(sum(b.size), 0)"
+	"	FROM repositories r JOIN repo_blobs l ON l.repo_id = r.id"
+	"	JOIN blobs b ON b.digest = l.digest"
+	"	WHERE r.scope = scopes.id);"
+	"UPDATE tags SET used = max(pulled_ms, updated_ms),"
+	"	scope = (SELECT r.scope FROM repositories r"
+	"		WHERE r.id = tags.repo_id);"
+	"UPDATE manifests SET used = used_ms,"
+	"	scope = (SELECT r.scope FROM repositories r"
+	"		WHERE r.id = manifests.repo_id);"
+	"INSERT OR REPLACE INTO state SELECT 'clock', max("
+	"	(SELECT ifnull(max(used), 0) FROM tags),"
+	"	(SELECT ifnull(max(used), 0) FROM manifests));"
+	"INSERT OR REPLACE INTO totals SELECT 'file_bytes',"
+	"	coalesce(sum((stored_size + 4095) / 4096 * 4096), 0)"
+	"	FROM blobs WHERE inline_id = 0;"
+	"CREATE INDEX tags_lru ON tags(used) WHERE pinned = 0;"
+	"CREATE INDEX tags_scope_lru ON tags(scope, used) WHERE pinned = 0;"
+	"CREATE INDEX manifests_lru ON manifests(used)"
+	"	WHERE tags = 0 AND parents = 0;"
+	"CREATE INDEX manifests_scope_lru ON manifests(scope, used)"
+	"	WHERE tags = 0 AND parents = 0;",
+
+	/* The history of use, in days since 1970 (index_usage.c). */
+	"CREATE TABLE usage("
+	"	day INTEGER NOT NULL,"
+	"	scope TEXT NOT NULL," /* "": all without a row */
+	"	kind TEXT NOT NULL,"
+	"	hits INTEGER NOT NULL,"
+	"	misses INTEGER NOT NULL,"
+	"	errors INTEGER NOT NULL,"
+	"	writes INTEGER NOT NULL,"
+	"	sent_bytes INTEGER NOT NULL,"
+	"	received_bytes INTEGER NOT NULL,"
+	"	PRIMARY KEY(day, scope, kind)) WITHOUT ROWID;",
 };
 
 #define STEPS_LEN ((int64_t)(sizeof(steps) / sizeof(steps[0])))

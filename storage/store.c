@@ -6,6 +6,7 @@
 #include <cachemount/protocol.h>
 #include <cachemount/units.h>
 
+#include "index_evict.h"
 #include "store_private.h"
 
 #define DEFAULT_LEASE_MS      (3600 * 1000LL)
@@ -71,7 +72,8 @@ static int closed_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 }
 
 /*
- * Leases live in memory. What an earlier run promised is kept by holding
+ * Leases of an earlier run are in their file, unless the machine was started
+ * since, or the file was lost. Then what it promised is kept by holding
  * everything for as long as its last lease may last. On a full disk that this
  * run is open can't be written down: it can serve, and purge, all the same;
  * cm_store_check_writable() writes it later.
@@ -86,6 +88,8 @@ static int restore_leases(struct cm_store *s, struct cm_error *err)
 		j.clean = false;
 	else if (r < 0)
 		return r;
+	if (cm_leases_restored(s->leases))
+		return 0;
 	hold_ms = j.clean ? j.until_ms - cm_now_ms() : s->options.lease_ms;
 	if (hold_ms > s->options.lease_ms)
 		hold_ms = s->options.lease_ms; /* the clock jumped */
@@ -121,7 +125,9 @@ static int open_parts(struct cm_store *s, struct cm_error *err)
 	if (r < 0 && path)
 		cm_error_wrap(err, "%s", path);
 	if (r == 0)
-		r = cm_leases_new(s->options.lease_ms, &s->leases, err);
+		r = cm_leases_new(s->options.lease_ms,
+				  cm_bytes_open_leases(s->bytes), &s->leases,
+				  err);
 	if (r == 0)
 		r = cm_inflight_new(&s->inflight, err);
 	if (r == 0)
@@ -131,15 +137,23 @@ static int open_parts(struct cm_store *s, struct cm_error *err)
 	if (r == 0)
 		r = cm_notes_new(s, &s->notes, err);
 	if (r == 0)
+		r = cm_evictor_new(s, &s->evictor, err);
+	if (r == 0)
 		r = restore_leases(s, err);
 	if (r == 0)
+		r = cm_limit_init(s, err);
+	if (r == 0)
 		r = cm_notes_start(s->notes, err);
+	if (r == 0)
+		r = cm_evictor_start(s->evictor, err);
 	return r;
 }
 
 static void free_store(struct cm_store *s)
 {
+	cm_evictor_stop(s->evictor);
 	cm_notes_stop(s->notes);
+	cm_evictor_free(s->evictor);
 	cm_notes_free(s->notes);
 	cm_sessions_free(s->sessions);
 	cm_young_free(s->young);
@@ -181,7 +195,8 @@ int cm_store_open(const struct cm_store_options *options, struct cm_store **ret,
 	init_sweep_lock(s);
 	pthread_mutex_init(&s->sweep_one, NULL);
 	r = open_parts(s, err);
-	s->options.data_dir = NULL; /* was borrowed */
+	s->options.data_dir = NULL; /* they were borrowed */
+	s->options.quotas = NULL;
 	if (r < 0) {
 		free_store(s);
 		return r;
@@ -194,6 +209,7 @@ void cm_store_close(struct cm_store *s)
 {
 	if (!s)
 		return;
+	cm_evictor_stop(s->evictor);
 	cm_notes_stop(s->notes);
 	cm_uploads_ripen(s, INT64_MAX, NULL);
 	cm_store_flush(s, NULL);
@@ -240,14 +256,20 @@ static int place_large(struct cm_store *s, const struct cm_manifest_put *put,
 	return r;
 }
 
-/* The promises to whoever prepared this manifest have been kept. */
+/*
+ * The promises to whoever prepared this manifest have been kept. One that no
+ * tag names stays leased, for the index or the tag that follows.
+ */
 static void drop_leases(struct cm_store *s, const struct cm_manifest_put_job *j)
 {
 	const struct cm_manifest *m = j->put->parsed;
 
 	for (size_t i = 0; i < m->descriptors_len; i++)
 		cm_lease_drop(s->leases, j->repo_id, &m->descriptors[i].digest);
-	cm_lease_drop(s->leases, j->repo_id, &j->info->digest);
+	if (!j->inline_data) /* its upload's */
+		cm_lease_drop(s->leases, j->repo_id, &j->info->digest);
+	if (j->put->tag)
+		cm_lease_drop(s->leases, j->repo_id, &j->info->digest);
 }
 
 int cm_store_manifest_put(struct cm_store *s, const struct cm_manifest_put *put,
@@ -260,10 +282,13 @@ int cm_store_manifest_put(struct cm_store *s, const struct cm_manifest_put *put,
 	struct cm_manifest_put_job j = {
 		.put = put,
 		.info = &info,
+		.leases = s->leases,
 		.ret_current = ret_digest,
 	};
 	int r = cm_digest_of(put->bytes, put->len, &info.digest, err);
 
+	if (r == 0)
+		r = cm_limit_admit(s, info.size, err);
 	if (r == 0 && put->len > CM_INLINE_MAX)
 		r = place_large(s, put, &info, err);
 	else
@@ -271,9 +296,13 @@ int cm_store_manifest_put(struct cm_store *s, const struct cm_manifest_put *put,
 	j.snapshot = put->parsed->artifact_type &&
 		     strcmp(put->parsed->artifact_type, CM_MEDIA_SNAPSHOT) == 0;
 	if (r == 0)
-		r = cm_index_write(s->index, cm_manifest_put_tx, &j, err);
-	if (r < 0)
+		r = cm_limit_write(s, put->repo, &info.size, cm_manifest_put_tx,
+				   &j, err);
+	if (r < 0) {
+		if (j.repo_id != 0)
+			cm_lease_drop(s->leases, j.repo_id, &info.digest);
 		return r;
+	}
 	*ret_digest = info.digest;
 	drop_leases(s, &j);
 	return 0;
@@ -289,6 +318,53 @@ static int no_manifest(const char *repo, const char *tag,
 			    tag ? tag : cm_digest_format(d, text));
 }
 
+/* Is a manifest that was found, and leased, still there? 1, 0, <0. */
+static int still_there(struct cm_store *s, struct cm_db *db, int64_t repo_id,
+		       const struct cm_digest *d, uint64_t generation,
+		       struct cm_error *err)
+{
+	struct cm_manifest_row again = {0};
+	int r = 1;
+
+	if (cm_lease_condemned(s->leases, repo_id, d))
+		r = 0;
+	else if (cm_leases_generation(s->leases) != generation)
+		r = cm_manifest_find(db, repo_id, NULL, d, &again, err);
+	free(again.media_type);
+	if (r <= 0)
+		cm_lease_drop(s->leases, repo_id, d);
+	return r;
+}
+
+/* Finds it, so that no eviction takes it from whoever is told: lease.h. */
+static int find_leased(struct cm_store *s, struct cm_db *db, int64_t repo_id,
+		       const char *tag, const struct cm_digest *d,
+		       struct cm_manifest_row *row, struct cm_blob_row *blob,
+		       struct cm_error *err)
+{
+	uint64_t generation = cm_leases_generation(s->leases);
+	int r = cm_manifest_find(db, repo_id, tag, d, row, err);
+
+	if (r > 0)
+		r = cm_blob_find_leased(s, db, repo_id, &row->digest, blob,
+					err);
+	if (r > 0)
+		r = still_there(s, db, repo_id, &row->digest, generation, err);
+	return r;
+}
+
+/* A tag that was evicted, and would have been an answer. */
+static void note_ghost(struct cm_store *s, struct cm_db *db, int64_t repo_id,
+		       const char *tag)
+{
+	int64_t bytes;
+
+	if (!tag || cm_ghost_find(db, repo_id, tag, &bytes, NULL) <= 0)
+		return;
+	cm_store_counter_add(s, "ghost_hits", 1);
+	cm_store_counter_add(s, "ghost_bytes", bytes);
+}
+
 /* 1: found; 0: not; <0. */
 static int find_manifest(struct cm_store *s, const char *repo, const char *tag,
 			 const struct cm_digest *d, struct cm_manifest_row *row,
@@ -301,11 +377,11 @@ static int find_manifest(struct cm_store *s, const char *repo, const char *tag,
 	*ret_repo_id = 0;
 	if (r == 0)
 		r = cm_repo_find(db, repo, ret_repo_id, err);
-	if (r == 0 && *ret_repo_id != 0)
-		r = cm_manifest_find(db, *ret_repo_id, tag, d, row, err);
-	if (r > 0)
-		r = cm_blob_find_leased(s, db, *ret_repo_id, &row->digest, blob,
-					err);
+	if (r < 0 || *ret_repo_id == 0)
+		return r;
+	r = find_leased(s, db, *ret_repo_id, tag, d, row, blob, err);
+	if (r == 0)
+		note_ghost(s, db, *ret_repo_id, tag);
 	return r;
 }
 
@@ -350,6 +426,11 @@ int cm_store_manifest_get(struct cm_store *s, const char *repo, const char *tag,
 	return 0;
 }
 
+int64_t cm_store_leases(struct cm_store *s)
+{
+	return cm_leases_count(s->leases, cm_monotonic_ms());
+}
+
 void cm_stored_manifest_release(struct cm_stored_manifest *m)
 {
 	free(m->media_type);
@@ -380,11 +461,13 @@ int cm_store_stats(struct cm_store *s, struct cm_store_stats *ret,
 		   struct cm_error *err)
 {
 	cm_auto(reader) struct cm_db *db = NULL;
-	int64_t totals[CM_TOTALS_LEN];
+	int64_t totals[CM_TOTALS_LEN], idle = 0;
 	int r = cm_index_reader(s->index, &db, err);
 
 	if (r == 0)
 		r = cm_index_totals(db, totals, err);
+	if (r == 0)
+		r = cm_evict_idle(db, cm_now_ms(), &idle, err);
 	if (r < 0)
 		return r;
 	*ret = (struct cm_store_stats){
@@ -398,6 +481,20 @@ int cm_store_stats(struct cm_store *s, struct cm_store_stats *ret,
 		.uploads = totals[CM_TOTAL_UPLOADS] +
 			   (int64_t)cm_young_count(s->young),
 		.quarantined = totals[CM_TOTAL_QUARANTINED],
+		.limit_bytes = s->limit.hard,
+		.high_bytes = s->limit.high,
+		.low_bytes = s->limit.low,
+		.file_bytes = totals[CM_TOTAL_FILE_BYTES],
+		.index_bytes = cm_index_bytes(s->index),
+		.upload_bytes = cm_bytes_uploads(s->bytes),
+		.quarantine_bytes = cm_bytes_quarantined(s->bytes),
+		.pinned_tags = totals[CM_TOTAL_PINNED_TAGS],
+		.pinned_bytes = totals[CM_TOTAL_PINNED_BYTES],
+		.longest_idle_ms = idle,
 	};
+	ret->used_bytes = ret->file_bytes + ret->index_bytes +
+			  ret->upload_bytes + ret->quarantine_bytes;
+	cm_evictor_state(s->evictor, &ret->eviction_stuck,
+			 &ret->last_evicted_idle_ms);
 	return 0;
 }

@@ -19,6 +19,14 @@
 
 struct cm_sessions;
 struct cm_notes;
+struct cm_evictor;
+
+/* Bytes on disk (limit.c); all 0 without a limit. */
+struct cm_limit {
+	int64_t hard;
+	int64_t high;
+	int64_t low;
+};
 
 struct cm_store {
 	struct cm_store_options options;
@@ -29,6 +37,8 @@ struct cm_store {
 	struct cm_sessions *sessions; /* open uploads (session.c) */
 	struct cm_young *young;	      /* sessions without a row */
 	struct cm_notes *notes;	      /* access times and counters (notes.c) */
+	struct cm_limit limit;
+	struct cm_evictor *evictor; /* evict.c */
 
 	/*
 	 * Held for reading while an unnamed blob is leased, for writing from
@@ -52,6 +62,73 @@ void cm_notes_free(struct cm_notes *n);
 /* Notes that a tag (or, with `tag` NULL, the manifest `d`) was pulled. */
 void cm_notes_pulled(struct cm_notes *n, int64_t repo_id, const char *tag,
 		     const struct cm_digest *d);
+
+/* ---- limit.c: how much there may be -------------------------------------- */
+
+/* Works out the limit from the options, and sets the quotas in the index. */
+int cm_limit_init(struct cm_store *s, struct cm_error *err);
+
+/* What counts against the limit, now. */
+int64_t cm_limit_used(struct cm_store *s);
+
+/*
+ * Counts bytes that are about to be written to a file of uploads/. CM_ERR_NO_-
+ * SPACE beyond the limit: nothing is counted then. There, and while the
+ * eviction gets on, it waits for a fraction of a second.
+ */
+int cm_limit_take(struct cm_store *s, struct cm_temp *t, size_t len,
+		  struct cm_error *err);
+
+/* They were not written after all. */
+void cm_limit_give(struct cm_store *s, struct cm_temp *t, size_t len);
+
+/*
+ * BLOCKING, for a few seconds at most. Waits until the eviction has made room
+ * for so many bytes more under the limit; CM_ERR_NO_SPACE if it can't.
+ */
+int cm_limit_admit(struct cm_store *s, int64_t bytes, struct cm_error *err);
+
+/*
+ * cm_index_write() for what adds content to a repository: if its scope has no
+ * room for `*bytes` more (which `fn` may set), has that evicted, and tries
+ * again.
+ */
+int cm_limit_write(struct cm_store *s, const char *repo, const int64_t *bytes,
+		   cm_index_fn fn, void *arg, struct cm_error *err);
+
+/* ---- evict.c: the thread that keeps to the limits ------------------------ */
+
+int cm_evictor_new(struct cm_store *s, struct cm_evictor **ret,
+		   struct cm_error *err);
+int cm_evictor_start(struct cm_evictor *e, struct cm_error *err);
+void cm_evictor_stop(struct cm_evictor *e);
+void cm_evictor_free(struct cm_evictor *e);
+
+/* Has it look at the limits soon. Never blocks. */
+void cm_evictor_wake(struct cm_evictor *e);
+
+/* The same, now: there may be something to evict where there was not. */
+void cm_evictor_retry(struct cm_evictor *e);
+
+/*
+ * BLOCKING, for `wait_ms` at most. Has room made for so many bytes: of content
+ * in a scope, or on disk if `scope` is 0. Returns when it has looked for what
+ * it can evict, at once if there was nothing left the last time.
+ */
+void cm_evictor_make_room(struct cm_evictor *e, int64_t scope, int64_t bytes,
+			  int64_t wait_ms);
+
+/* BLOCKING. Evicts down to the low watermarks; adds to `ret` what went. */
+int cm_evictor_collect(struct cm_evictor *e, int64_t until_ms,
+		       struct cm_evict_result *ret, struct cm_error *err);
+
+/* Is it over a watermark with nothing left to evict? How old was the last? */
+void cm_evictor_state(struct cm_evictor *e, bool *ret_stuck,
+		      int64_t *ret_last_idle_ms);
+
+/* Adds what went to the counters evicted_*_REASON. */
+void cm_count_evicted(struct cm_store *s, const char *reason,
+		      const struct cm_evict_result *r);
 
 /* ---- blob.c ------------------------------------------------------------ */
 

@@ -17,6 +17,7 @@
 
 #define SWEEP_A_BATCH	200
 #define ROWS_A_BATCH	5000
+#define REAP_MS		8 /* of the writer, for one batch of links */
 #define UPLOADS_A_BATCH 64
 #define WALK_A_BATCH	256
 #define YOUNG_MS	60000 /* then memory is for those that come */
@@ -29,6 +30,7 @@ struct reap_job {
 	int64_t due_before_ms;
 	struct cm_doomed *doomed;
 	size_t len;
+	bool cut; /* the time was up */
 };
 
 /* The links that are due, oldest first. */
@@ -67,10 +69,16 @@ static int reap_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 	struct reap_job *j = arg;
 	struct cm_store *s = j->store;
 	struct cm_digest digest;
+	int64_t until = cm_monotonic_ms() + REAP_MS;
 	struct cm_doomed *d;
 	int r = find_due(tx, j, err);
 
 	for (size_t i = 0; r >= 0 && i < j->len; i++) {
+		if (cm_monotonic_ms() >= until) {
+			j->len = i;
+			j->cut = true;
+			break;
+		}
 		d = &j->doomed[i];
 		digest = d->row.info.digest;
 		if (!cm_lease_held(s->leases, d->repo_id, &digest,
@@ -117,7 +125,7 @@ int cm_store_reap(struct cm_store *s, int64_t due_before_ms,
 		}
 		cm_doomed_finish(s, &doomed[i]);
 	}
-	if (r == 0 && j.len == SWEEP_A_BATCH)
+	if (r == 0 && (j.cut || j.len == SWEEP_A_BATCH))
 		ret->more = true;
 	return r;
 }
@@ -349,6 +357,36 @@ static bool session_file_orphan(void *arg, const char *id)
 			   CM_TEXT(id)) == 0;
 }
 
+/* Pieces of large manifests that an eviction, cut off by a crash, has left. */
+static int release_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
+{
+	bool *more = arg;
+	int r = cm_manifest_release(tx, err);
+
+	*more = r > 0;
+	return r < 0 ? r : 0;
+}
+
+static int sweep_dying(struct cm_store *s, struct cm_sweep_result *ret,
+		       struct cm_error *err)
+{
+	bool more = false;
+	int r = cm_index_write(s->index, release_tx, &more, err);
+
+	ret->more = ret->more || more;
+	return r;
+}
+
+static void count_swept(struct cm_store *s, const struct cm_sweep_result *r)
+{
+	cm_count_evicted(s, "sweep",
+			 &(struct cm_evict_result){
+				 .manifests = r->manifests,
+				 .blobs = r->blobs,
+				 .bytes = r->bytes,
+			 });
+}
+
 int cm_store_sweep(struct cm_store *s, struct cm_sweep_result *ret,
 		   struct cm_error *err)
 {
@@ -360,6 +398,8 @@ int cm_store_sweep(struct cm_store *s, struct cm_sweep_result *ret,
 	if (r == 0)
 		r = sweep_replaced(s, ret, err);
 	if (r == 0)
+		r = sweep_dying(s, ret, err);
+	if (r == 0)
 		r = cm_store_reap(s, due_before(s), ret, err);
 	if (r == 0)
 		r = cm_store_fill_referrers(s, &ret->more, err);
@@ -369,5 +409,6 @@ int cm_store_sweep(struct cm_store *s, struct cm_sweep_result *ret,
 		r = cm_bytes_clear_uploads(s->bytes, UPLOADS_A_BATCH,
 					   session_file_orphan, s, err);
 	pthread_mutex_unlock(&s->sweep_one);
+	count_swept(s, ret);
 	return r;
 }

@@ -117,7 +117,10 @@ int cm_upload_begin(struct cm_store *s, const char *repo,
 {
 	struct begin_job j = {.repo = repo, .id = ret_id};
 	uint64_t random[2];
+	int r = cm_limit_admit(s, 0, err);
 
+	if (r < 0)
+		return r;
 	if (getrandom(random, sizeof(random), 0) != sizeof(random))
 		return cm_error_errno(err, "cannot get random bytes");
 	snprintf(ret_id, CM_UPLOAD_ID_SIZE, "%016" PRIx64 "%016" PRIx64,
@@ -352,7 +355,9 @@ static int spill(struct cm_upload *u, struct cm_error *err)
 		if (r < 0)
 			return r;
 	}
-	r = cm_bytes_write(u->temp.fd, u->buffer, u->buffered, 0, err);
+	r = cm_limit_take(u->store, &u->temp, u->buffered, err);
+	if (r == 0)
+		r = cm_bytes_write(u->temp.fd, u->buffer, u->buffered, 0, err);
 	if (r < 0) {
 		cm_bytes_temp_discard(u->store->bytes, &u->temp);
 		return r;
@@ -433,9 +438,14 @@ static int keep_bytes(struct cm_upload *u, const void *data, size_t len,
 		r = spill(u, err);
 	}
 	if (r == 0)
-		r = cm_bytes_write(u->temp.fd, data, len, u->offset, err);
+		r = cm_limit_take(u->store, &u->temp, len, err);
+	if (r < 0)
+		return r;
+	r = cm_bytes_write(u->temp.fd, data, len, u->offset, err);
+	if (r < 0)
+		cm_limit_give(u->store, &u->temp, len);
 	/* Half a piece on a full disk: the file goes back to what is known. */
-	if (r < 0 && u->temp.fd >= 0 && ftruncate(u->temp.fd, u->offset) < 0)
+	if (r < 0 && ftruncate(u->temp.fd, u->offset) < 0)
 		return cm_error_errno(err, "cannot undo a failed write");
 	return r;
 }
@@ -507,6 +517,8 @@ static int keep_decoded(struct cm_upload *u, struct cm_frame *frame,
 	struct cm_source src = source_of(u);
 	int r = cm_bytes_temp_new(u->store->bytes, plain, err);
 
+	if (r == 0)
+		r = cm_limit_take(u->store, plain, (size_t)frame->size, err);
 	if (r == 0)
 		r = cm_frame_check(&src, plain->fd, frame, err);
 	if (r < 0)

@@ -29,8 +29,34 @@
 
 struct cm_store;
 
+#define CM_SCOPES_MAX 1024 /* scopes with a quota */
+
+/*
+ * How much content a scope may reference. A scope is the first part of a
+ * repository's path: "main" of main/pip. Content counts once for each
+ * repository that has it.
+ */
+struct cm_quota {
+	const char *scope;
+	int64_t bytes; /* at least 1 */
+};
+
+#define CM_MAX_BYTES_NONE 0
+#define CM_MAX_BYTES_AUTO (-1) /* 90 % of what we use and what is free */
+
 struct cm_store_options {
-	const char *data_dir;  /* created (0700) if absent */
+	const char *data_dir; /* created (0700) if absent */
+	/*
+	 * The limit, in bytes on disk: nothing is taken in beyond it. From the
+	 * high watermark on the store evicts, until it is down to the low one;
+	 * both in percent of the limit, 0: 95 and 90. The same watermarks hold
+	 * for each quota.
+	 */
+	int64_t max_bytes;
+	int high_percent;
+	int low_percent;
+	const struct cm_quota *quotas; /* borrowed for the call */
+	size_t quotas_len;
 	int64_t lease_ms;      /* promise of a HEAD; 0: one hour */
 	int64_t upload_ttl_ms; /* idle upload sessions; 0: 24 hours */
 	/*
@@ -359,6 +385,7 @@ struct cm_tag_info {
 	int64_t updated_ms;	   /* the tag last moved */
 	int64_t pulled_ms;	   /* last looked up; 0: never */
 	const char *writer;	   /* NULL if anonymous */
+	bool pinned;		   /* itself, or with its repository */
 };
 
 struct cm_tag_filter {
@@ -460,6 +487,57 @@ struct cm_sweep_result {
 int cm_store_sweep(struct cm_store *s, struct cm_sweep_result *ret,
 		   struct cm_error *err);
 
+/* ---- limits (design §4, Eviction) ------------------------------------- */
+
+struct cm_evict_result {
+	int64_t tags;	   /* least recently used first */
+	int64_t manifests; /* that no tag or index named (any more) */
+	int64_t blobs;	   /* that nothing named after that */
+	int64_t bytes;	   /* stored bytes of those blobs and manifests */
+};
+
+/* What a collection did. */
+struct cm_gc_result {
+	struct cm_sweep_result swept;
+	struct cm_evict_result evicted;
+	bool more; /* it took too long: call again */
+};
+
+/*
+ * BLOCKING, for half a minute at most. Sweeps all that is due, and evicts until
+ * the store and every scope are down to their low watermarks. Other writers get
+ * in between.
+ */
+int cm_store_gc(struct cm_store *s, struct cm_gc_result *ret,
+		struct cm_error *err);
+
+/*
+ * BLOCKING. Pins a tag of `repo`, or with `tag` NULL the repository with all
+ * tags that it has and gets; or takes such a pin away. A tag stays pinned until
+ * both its own pin and its repository's are gone. What is pinned is never
+ * evicted; it can be purged and deleted. CM_ERR_NOT_FOUND if there is no such
+ * tag, or nothing in such a repository.
+ */
+int cm_store_pin(struct cm_store *s, const char *repo, const char *tag,
+		 bool pinned, struct cm_error *err);
+
+struct cm_scope_info {
+	const char *name;
+	int64_t bytes; /* of content that its repositories reference */
+	int64_t quota; /* 0: none */
+};
+
+/* As cm_tag_fn. */
+typedef int (*cm_scope_fn)(void *arg, const struct cm_scope_info *scope);
+
+/* Scopes in byte order of names, behind `after` (may be NULL). */
+int cm_store_scopes(struct cm_store *s, const char *after, size_t limit,
+		    cm_scope_fn fn, void *arg, struct cm_error *err);
+
+/* Those that have a quota, in the same order: CM_SCOPES_MAX at most. */
+int cm_store_quotas(struct cm_store *s, cm_scope_fn fn, void *arg,
+		    struct cm_error *err);
+
 /*
  * Writes out access times and counters that are due. The store does this on
  * its own too; a server calls it when draining. BLOCKING.
@@ -476,9 +554,46 @@ struct cm_store_stats {
 	int64_t referenced_bytes; /* content, counted once per repository */
 	int64_t uploads;	  /* sessions open */
 	int64_t quarantined;
+
+	/* The limit and its watermarks; all 0 without one. */
+	int64_t limit_bytes; /* --max-size: the hard limit */
+	int64_t high_bytes;
+	int64_t low_bytes;
+	/* What counts against it, in bytes on disk; the sum of the next four.
+	 */
+	int64_t used_bytes;
+	int64_t file_bytes;	  /* files of blobs, in whole blocks */
+	int64_t index_bytes;	  /* pages of the index that are in use */
+	int64_t upload_bytes;	  /* uploads in progress */
+	int64_t quarantine_bytes; /* files put away as damaged */
+
+	int64_t pinned_tags;
+	int64_t pinned_bytes; /* content that they name, once for each tag */
+	/*
+	 * For how long the next tag or manifest to be evicted has not been
+	 * used: what the limit lets the store remember. 0: there is none.
+	 */
+	int64_t longest_idle_ms;
+	int64_t last_evicted_idle_ms; /* the same of the last one; 0: none */
+	bool eviction_stuck;	      /* over the mark, and nothing may go */
 };
 
-/* Running totals: costs the same whatever the store holds. */
+/*
+ * Running totals: costs the same whatever the store holds.
+ *
+ * Beside them the store keeps counters (cm_store_counters()):
+ *
+ *	evicted_{tags,manifests,blobs,bytes}_REASON	what went, because of
+ *		"size" (the limit), "quota", "purge", or "sweep" (replaced
+ *		snapshots by age, and what nothing named after its lease).
+ *		Blobs and bytes count once they are off the disk
+ *	evicted_idle_seconds	for how long what went by size or quota had not
+ *		been used, summed; divide by its tags and manifests
+ *	ghost_hits	lookups of a tag that was evicted before: what a larger
+ *		limit would have answered
+ *	ghost_bytes	the sizes of what they asked for
+ *	pulls_unnoted	uses that came too fast to be noted for the order
+ */
 int cm_store_stats(struct cm_store *s, struct cm_store_stats *ret,
 		   struct cm_error *err);
 
@@ -493,5 +608,77 @@ typedef int (*cm_counter_fn)(void *arg, const char *name, int64_t value);
 /* Each counter with its present value, in order of name. */
 int cm_store_counters(struct cm_store *s, cm_counter_fn fn, void *arg,
 		      struct cm_error *err);
+
+/* Leases held now, about. Costs the same whatever the store holds. */
+int64_t cm_store_leases(struct cm_store *s);
+
+/* ---- history of use ------------------------------------------------- */
+
+/* How the store was used: lookups, and bytes of bodies on the wire. */
+struct cm_usage {
+	int64_t hits;
+	int64_t misses;
+	int64_t errors; /* lookups that failed otherwise */
+	int64_t writes; /* accepted requests to write */
+	int64_t sent_bytes;
+	int64_t received_bytes;
+};
+
+static inline void cm_usage_add(struct cm_usage *to, const struct cm_usage *u)
+{
+	to->hits += u->hits;
+	to->misses += u->misses;
+	to->errors += u->errors;
+	to->writes += u->writes;
+	to->sent_bytes += u->sent_bytes;
+	to->received_bytes += u->received_bytes;
+}
+
+static inline void cm_usage_subtract(struct cm_usage *from,
+				     const struct cm_usage *u)
+{
+	from->hits -= u->hits;
+	from->misses -= u->misses;
+	from->errors -= u->errors;
+	from->writes -= u->writes;
+	from->sent_bytes -= u->sent_bytes;
+	from->received_bytes -= u->received_bytes;
+}
+
+#define CM_USAGE_DAYS	  30  /* that are kept, today included */
+#define CM_USAGE_DAY_ROWS 512 /* of one day; beyond, scopes count as "" */
+
+/* What one scope was used for on one day. */
+struct cm_usage_row {
+	int64_t day;	   /* since 1970, UTC */
+	const char *scope; /* "": all scopes that have no row of their own */
+	const char *kind;  /* the caller's word */
+	struct cm_usage usage;
+};
+
+/*
+ * BLOCKING. Adds `n` rows to the history, in one transaction, and forgets days
+ * that are CM_USAGE_DAYS or more before the latest of them, or more than that
+ * behind it. A day has at most CM_USAGE_DAY_ROWS rows, and those of "".
+ */
+int cm_store_usage_add(struct cm_store *s, const struct cm_usage_row *rows,
+		       size_t n, struct cm_error *err);
+
+/* Called once per row; the row is borrowed for the call. As cm_tag_fn. */
+typedef int (*cm_usage_fn)(void *arg, const struct cm_usage_row *row);
+
+/*
+ * The history from `since_day` on: a row for each day and kind, in that order,
+ * its `scope` NULL.
+ */
+int cm_store_usage_days(struct cm_store *s, int64_t since_day, cm_usage_fn fn,
+			void *arg, struct cm_error *err);
+
+/*
+ * The same, a row for each scope and kind, its `day` 0: the `limit` scopes with
+ * the most lookups, these first.
+ */
+int cm_store_usage_scopes(struct cm_store *s, int64_t since_day, size_t limit,
+			  cm_usage_fn fn, void *arg, struct cm_error *err);
 
 #endif

@@ -8,15 +8,25 @@
  * GET /api/v1/stats					(pull)
  *	{"version":"…",
  *	 "store":{"repositories","tags","manifests","blobs","content_bytes",
- *		"stored_bytes","referenced_bytes","uploads","quarantined"},
+ *		"stored_bytes","referenced_bytes","uploads","quarantined",
+ *		"limit_bytes","high_bytes","low_bytes","used_bytes",
+ *		"file_bytes","index_bytes","upload_bytes","quarantine_bytes",
+ *		"pinned_tags","pinned_bytes","longest_idle_ms",
+ *		"last_evicted_idle_ms","eviction_stuck"},
  *	 "ratios":{"deduplication","compression","hits"},
  *	 "counters":{"<name>":N,…},
+ *	 "history":{"since":"<day>","days":[{"day","age","kinds":KINDS},…],
+ *		"scopes":[{"scope","kinds":KINDS},…]},
+ *	 "quotas":[{"scope","bytes","quota"},…],
  *	 "server":{"started","uptime_ms","connections","requests",
  *		"sent_bytes","received_bytes","draining"}}
  *	A manifest is one of "blobs" as well, and one of "manifests" for each
  *	repository that has it.
  *	deduplication = referenced / content bytes, compression = content /
  *	stored bytes, hits = hits / (hits + misses); null where undefined.
+ *	KINDS is {"<kind>":{"hits","misses","errors","writes","sent_bytes",
+ *	"received_bytes"},…}. Days are of UTC, "age" 0 is today. The scopes are
+ *	those with the most lookups; "other" is all without a row of their own.
  *
  * GET /api/v1/repositories?prefix=&n=&last=		(pull)
  *	{"repositories":["…",…],"next":"…"}
@@ -25,7 +35,8 @@
  *
  * GET /api/v1/tags?repository=&prefix=&n=&last=	(pull)
  *	{"tags":[{"repository","tag","digest","mediaType","artifactType",
- *		"size","created","updated","pulled","writer"},…],"next":"…"}
+ *		"size","created","updated","pulled","writer","pinned"},…],
+ *	 "next":"…"}
  *	By repository, then tag. size is that of the manifest and all it names.
  *	artifactType, pulled and writer may be null. "next" is
  *	"<repository>:<tag>". Either `repository` or `prefix`, or neither.
@@ -35,6 +46,20 @@
  *	{"repository","prefix","tag","older_than","unused_for","writer",
  *	 "all","dry_run"}
  *	-> {"tags":N,"manifests":N,"blobs":N,"bytes":N,"dry_run":B}
+ *
+ * POST /api/v1/pin					(admin, see
+ *api_limits.c)
+ *	{"repository","tag","pinned":B} -> {"repository","tag","pinned",
+ *		"pinned_tags":N,"pinned_bytes":N,"low_bytes":N}
+ *
+ * POST /api/v1/gc					(admin, see
+ *api_limits.c)
+ *	-> {"uploads","manifests","blobs","bytes","evicted":{"tags",
+ *		"manifests","blobs","bytes"},"more":B}
+ *
+ * GET /api/v1/scopes?n=&last=				(pull)
+ *	{"scopes":[{"scope","bytes","quota"},…],"next":"…"}
+ *	Those in which the identity may pull everything. quota may be null.
  *
  * POST /api/v1/verify					(push, see api_verify.c)
  *	{"repository","digests":["…",…],"offset":N} or
@@ -163,6 +188,9 @@ static const struct cm_route routes[] = {
 	{"GET", CM_API_TAGS, CM_PERM_PULL, &cm_api_tags},
 	{"POST", CM_API_PURGE, CM_PERM_NONE, &cm_api_purge},
 	{"POST", CM_API_VERIFY, CM_PERM_NONE, &cm_api_verify},
+	{"POST", CM_API_PIN, CM_PERM_NONE, &cm_api_pin},
+	{"POST", CM_API_GC, CM_PERM_NONE, &cm_api_gc},
+	{"GET", CM_API_SCOPES, CM_PERM_PULL, &cm_api_scopes},
 };
 
 const struct cm_face cm_api_face = {

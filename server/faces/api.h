@@ -14,6 +14,9 @@ extern const struct cm_handler cm_api_repositories;
 extern const struct cm_handler cm_api_tags;
 extern const struct cm_handler cm_api_purge;
 extern const struct cm_handler cm_api_verify;
+extern const struct cm_handler cm_api_pin;
+extern const struct cm_handler cm_api_gc;
+extern const struct cm_handler cm_api_scopes;
 
 /*
  * Checks that each key of `object` is among `fields`, which ends with NULL.
@@ -34,6 +37,12 @@ int cm_api_bool(const json_t *object, const char *key, bool *ret,
 /* The same for the name of a repository, which must be legal. */
 int cm_api_repository(const json_t *object, const char *key, const char **ret,
 		      struct cm_error *err);
+
+/*
+ * BLOCKING. The history of use as GET /api/v1/stats tells it, of the scopes
+ * that the identity may pull all of. Caller decrefs.
+ */
+int cm_api_history(struct cm_request *r, json_t **ret, struct cm_error *err);
 
 /*
  * CM_ERR_DENIED unless the identity may do `p` on `repo`; `word` is how the

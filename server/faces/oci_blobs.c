@@ -85,7 +85,7 @@ static int blob_head(struct cm_request *r, const struct cm_digest *d,
 
 	status = cm_store_blob_stat(cm_request_store(r),
 				    cm_request_param(r, "name"), d, &info, err);
-	cm_request_note(r, status < 0 ? "miss" : "hit");
+	cm_request_lookup(r, CM_KIND_UPLOAD, status);
 	if (status < 0)
 		return status;
 	cm_digest_format(d, digest);
@@ -210,14 +210,14 @@ static int blob_get(struct cm_request *r, struct cm_error *err)
 	int status = cm_oci_existing_digest(r, &d, err);
 
 	if (status == CM_ERR_NOT_FOUND)
-		cm_request_note(r, "miss");
+		cm_request_lookup(r, CM_KIND_BLOB, status);
 	if (status < 0)
 		return status;
 	if (cm_request_is_head(r))
 		return blob_head(r, &d, err);
 	status = cm_store_blob_open(cm_request_store(r),
 				    cm_request_param(r, "name"), &d, &b, err);
-	cm_request_note(r, status < 0 ? "miss" : "hit");
+	cm_request_lookup(r, CM_KIND_BLOB, status);
 	if (status < 0)
 		return status;
 	return blob_send(r, &d, b, err);

@@ -35,7 +35,8 @@ static const char *const unknown_codes[] = {
 
 /*
  * The spec's list is closed for 4xx and says nothing about 5xx, where docker's
- * registry says UNKNOWN. Its list has no word for a failed precondition:
+ * registry says UNKNOWN; a full store is told from other failures by the name
+ * that HTTP has for 507. Its list has no word for a failed precondition:
  * DENIED ("access denied") is the one that no client tries to work around.
  */
 const char *cm_oci_error_code(enum cm_status status,
@@ -65,6 +66,8 @@ const char *cm_oci_error_code(enum cm_status status,
 		return "UNAUTHORIZED";
 	case CM_ERR_BUSY:
 		return "TOOMANYREQUESTS";
+	case CM_ERR_NO_SPACE:
+		return "INSUFFICIENT_STORAGE";
 	default:
 		return "UNKNOWN";
 	}

@@ -23,6 +23,11 @@
 /* Times that a condition is looked at again after the tag moved meanwhile. */
 #define CONDITION_TRIES 8
 
+/* How much of a manifest's beginning and end says what it is. */
+#define KIND_SPAN 2048
+
+#define MEDIA_BUILDKIT_CACHE "application/vnd.buildkit.cacheconfig."
+
 /* ---- GET and HEAD ------------------------------------------------------ */
 
 /*
@@ -103,6 +108,38 @@ static int find(struct cm_request *r, const struct cm_oci_reference *ref,
 				     err);
 }
 
+static bool says(const char *bytes, size_t len, const char *word)
+{
+	return memmem(bytes, len, word, strlen(word)) != NULL;
+}
+
+/*
+ * What a manifest is, for the counts: media types stand near its beginning,
+ * those of an index's last entries near its end. One that is only asked about,
+ * or not there, is of a kind by who asks.
+ */
+static enum cm_kind kind_of(const struct cm_request *r,
+			    const struct cm_stored_manifest *m)
+{
+	const char *agent = cm_request_header(r, "User-Agent"), *bytes, *tail;
+	size_t len;
+
+	if (!m || !m->bytes)
+		return agent && strncmp(agent, "cachectl/", 9) == 0
+			       ? CM_KIND_SNAPSHOT
+			       : CM_KIND_MANIFEST;
+	bytes = m->bytes;
+	len = (size_t)m->size < KIND_SPAN ? (size_t)m->size : KIND_SPAN;
+	tail = bytes + m->size - len;
+	if (says(bytes, len, CM_MEDIA_SNAPSHOT))
+		return CM_KIND_SNAPSHOT;
+	if (says(bytes, len, MEDIA_BUILDKIT_CACHE) ||
+	    says(tail, len, MEDIA_BUILDKIT_CACHE))
+		return CM_KIND_BUILDKIT_CACHE;
+	return says(bytes, len, "\"artifactType\"") ? CM_KIND_MANIFEST
+						    : CM_KIND_IMAGE;
+}
+
 static int manifest_get(struct cm_request *r, struct cm_error *err)
 {
 	struct cm_stored_manifest m;
@@ -112,7 +149,7 @@ static int manifest_get(struct cm_request *r, struct cm_error *err)
 	if (status < 0)
 		return status;
 	status = find(r, &ref, !cm_request_is_head(r), &m, err);
-	cm_request_note(r, status < 0 ? "miss" : "hit");
+	cm_request_lookup(r, kind_of(r, status < 0 ? NULL : &m), status);
 	if (status < 0)
 		return status;
 	status = send_manifest(r, &m, &ref, err);
@@ -319,8 +356,8 @@ static int parse(struct cm_request *r, const char *bytes, size_t len,
 }
 
 /*
- * BuildKit exports a cache that it will never import again and says nothing, so
- * the one who runs the server is told.
+ * BuildKit exports a cache that it will never import again and says
+ * nothing, so the one who runs the server is told.
  */
 static void tell_unreadable(const struct cm_request *r,
 			    const struct cm_oci_reference *ref,

@@ -105,7 +105,9 @@ static int begin_mount(struct cm_request *r, const char *mount,
 		status = cm_store_blob_mount(store, from,
 					     cm_request_param(r, "name"), &d,
 					     may_pull, r, err);
-	cm_request_note(r, status < 0 ? "miss" : "mount");
+	cm_request_lookup(r, CM_KIND_UPLOAD, status);
+	if (status == 0)
+		cm_request_note(r, "mount");
 	if (status == CM_ERR_NOT_FOUND)
 		return begin_session(r, err);
 	if (status < 0)

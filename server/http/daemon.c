@@ -1,4 +1,4 @@
-/* daemon.c - starting and stopping libmicrohttpd, and the engine's figures. */
+/* daemon.c - starting and stopping libmicrohttpd. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,28 +123,4 @@ void cm_http_stop(struct cm_http *h)
 	cm_conns_stop(&h->conns);
 	cm_cache_free(h->cache);
 	free(h);
-}
-
-/* The growth of a figure since it was last taken. */
-static int64_t grown(_Atomic int64_t *figure, int64_t *taken)
-{
-	int64_t now = atomic_load_explicit(figure, memory_order_relaxed);
-	int64_t since = now - *taken;
-
-	*taken = now;
-	return since;
-}
-
-void cm_http_take_counts(struct cm_http *h, struct cm_http_counts *ret)
-{
-	*ret = (struct cm_http_counts){
-		.requests = grown(&h->requests, &h->taken.requests),
-		.failed = grown(&h->failed, &h->taken.failed),
-		.aborted = grown(&h->aborted, &h->taken.aborted),
-		.hits = grown(&h->hits, &h->taken.hits),
-		.misses = grown(&h->misses, &h->taken.misses),
-		.sent_bytes = grown(&h->sent_bytes, &h->taken.sent_bytes),
-		.received_bytes =
-			grown(&h->received_bytes, &h->taken.received_bytes),
-	};
 }

@@ -151,14 +151,6 @@ struct cm_http {
 	struct cm_cache *cache;
 	int64_t started_ms;
 	_Atomic int64_t busy;
-	_Atomic int64_t requests;
-	_Atomic int64_t failed;
-	_Atomic int64_t aborted;
-	_Atomic int64_t hits;
-	_Atomic int64_t misses;
-	_Atomic int64_t sent_bytes;
-	_Atomic int64_t received_bytes;
-	struct cm_http_counts taken; /* of the caller of take_counts */
 };
 
 /* Where a request is; exchange.c moves it on. */
@@ -215,6 +207,9 @@ struct cm_request {
 	int (*deferred)(struct cm_request *r, struct cm_error *err);
 	int forced_status; /* a gate's, whatever the face says; 0: none */
 	char note[CM_NOTE_SIZE];
+	bool looked_up; /* kind and lookups are set */
+	enum cm_kind kind;
+	struct cm_usage lookups; /* hits, misses and errors only */
 	struct cm_reply reply;
 	size_t headers_len;
 	/* Fields of the reply to come: name NUL value NUL, repeated. */

@@ -6,6 +6,7 @@
 
 #include "health.h"
 #include "http/internal.h"
+#include "metrics.h"
 
 int64_t cm_http_now_us(void)
 {
@@ -67,6 +68,11 @@ struct cm_store *cm_request_store(struct cm_request *r)
 struct cm_health *cm_request_health(const struct cm_request *r)
 {
 	return r->http->options.health;
+}
+
+struct cm_metrics *cm_request_metrics(const struct cm_request *r)
+{
+	return r->http->options.metrics;
 }
 
 bool cm_request_is_head(const struct cm_request *r)
@@ -235,6 +241,24 @@ void cm_request_note(struct cm_request *r, const char *result)
 	r->note[len] = '\0';
 }
 
+void cm_request_looked_up(struct cm_request *r, enum cm_kind kind, int64_t hits,
+			  int64_t misses)
+{
+	r->looked_up = true;
+	r->kind = kind;
+	r->lookups.hits = hits;
+	r->lookups.misses = misses;
+}
+
+void cm_request_lookup(struct cm_request *r, enum cm_kind kind, int status)
+{
+	bool miss = status == CM_ERR_NOT_FOUND;
+
+	cm_request_looked_up(r, kind, status == 0, miss);
+	r->lookups.errors = status < 0 && !miss;
+	cm_request_note(r, status == 0 ? "hit" : miss ? "miss" : "error");
+}
+
 int cm_request_defer(struct cm_request *r,
 		     int (*fn)(struct cm_request *r, struct cm_error *err),
 		     struct cm_error *err)
@@ -249,14 +273,18 @@ int cm_request_defer(struct cm_request *r,
 void cm_server_figures(const struct cm_request *r,
 		       struct cm_server_figures *ret)
 {
-	struct cm_http *h = r->http;
+	struct cm_http *main = r->http->options.main;
+	struct cm_http *h = main ? main : r->http;
+	struct cm_request_totals totals;
 
+	cm_metrics_totals(h->options.metrics, &totals);
 	*ret = (struct cm_server_figures){
 		.started_ms = h->started_ms,
 		.connections = (int64_t)cm_http_connections(h),
-		.requests = atomic_load(&h->requests),
-		.sent_bytes = atomic_load(&h->sent_bytes),
-		.received_bytes = atomic_load(&h->received_bytes),
+		.under_way = (int64_t)cm_http_busy(h),
+		.requests = totals.requests,
+		.sent_bytes = totals.sent_bytes,
+		.received_bytes = totals.received_bytes,
 	};
 	ret->draining = cm_health_phase(h->options.health) != CM_PHASE_UP;
 }

@@ -15,7 +15,7 @@ def stats():
     equal("stats", 200, a.status)
     s = a.json()
     equal("stats: parts", {"version", "store", "ratios", "counters",
-                           "server"}, set(s))
+                           "history", "quotas", "server"}, set(s))
     equal("stats: an empty store", (0, 0, None),
           (s["store"]["tags"], s["store"]["blobs"],
            s["ratios"]["deduplication"]))
@@ -75,7 +75,7 @@ def listings():
     m = r.get("/v2/ls/b/manifests/v1")
     equal("tag: keys", {"repository", "tag", "digest", "mediaType",
                         "artifactType", "size", "created", "updated",
-                        "pulled", "writer"}, set(tag))
+                        "pulled", "writer", "pinned"}, set(tag))
     equal("tag: what it names", (m["Docker-Content-Digest"], OCI_MANIFEST),
           (tag["digest"], tag["mediaType"]))
     value = m.json()
@@ -225,8 +225,52 @@ def damage():
           r.get(f"/v2/ver/bad/blobs/{digest}").body)
 
 
+def pin(**f):
+    return r.post_json("/api/v1/pin", f)
+
+
+def limits():
+    r.push_image("pin/a", "v1", "pin1")
+    r.push_image("pin/a", "v2", "pin2")
+    a = pin(repository="pin/a", tag="v1")
+    equal("pin a tag", (200, True, 1),
+          (a.status, a.json()["pinned"], a.json()["pinned_tags"]))
+    tags = r.get("/api/v1/tags?repository=pin/a").json()["tags"]
+    equal("it is shown", {"v1": True, "v2": False},
+          {t["tag"]: t["pinned"] for t in tags})
+    equal("pin a repository", 2, pin(repository="pin/a").json()["pinned_tags"])
+    r.push_image("pin/a", "v3", "pin3")
+    equal("and what comes later", 3,
+          r.get("/api/v1/stats").json()["store"]["pinned_tags"])
+    equal("unpin it: the tag's own pin stays", 1,
+          pin(repository="pin/a", pinned=False).json()["pinned_tags"])
+    equal("unpin the tag", 0,
+          pin(repository="pin/a", tag="v1", pinned=False).json()["pinned_bytes"])
+    equal("pin what is not there", [404, 404],
+          [pin(repository="pin/a", tag="no").status,
+           pin(repository="pin/none").status])
+    for what, f in (("nothing", {}), ("an illegal tag", {
+            "repository": "pin/a", "tag": "a b"}), ("a string", {
+                "repository": "pin/a", "pinned": "yes"}),
+            ("an unknown field", {"repository": "pin/a", "tags": "v1"})):
+        equal(f"pin {what}", 400, pin(**f).status)
+    a = r.post_json("/api/v1/gc", {})
+    equal("gc", (200, 0, False),
+          (a.status, a.json()["evicted"]["tags"], a.json()["more"]))
+    scopes = all_pages("/api/v1/scopes?n=2", "scopes")
+    equal("scopes, by pages", scopes, all_pages("/api/v1/scopes", "scopes"))
+    by_name = {s["scope"]: s for s in scopes}
+    equal("a scope: what it references", (True, None),
+          (by_name["pin"]["bytes"] > 0, by_name["pin"]["quota"]))
+    equal("scopes add up",
+          r.get("/api/v1/stats").json()["store"]["referenced_bytes"],
+          sum(s["bytes"] for s in scopes))
+    purge(prefix="pin")
+
+
 stats()
 listings()
+limits()
 purging()
 verifying()
 damage()

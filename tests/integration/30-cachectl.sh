@@ -165,7 +165,7 @@ check '--scope: the base stays as it was' test ! -e "$WORK/p2/of-the-branch"
 
 told ctl ls
 check_match 'ls: a heading and a line' \
-	"REFERENCE +SIZE +SAVED +PULLED +WRITER.main/.*main/pip:$platform " \
+	"REFERENCE +SIZE +SAVED +PULLED +PINNED +WRITER.main/.*main/pip:$platform " \
 	"$(tr '\n' . <"$WORK/out")"
 told ctl --json ls main/pip
 json 'ls --json: integers and times' '.version == 1 and
@@ -252,6 +252,33 @@ check_eq 'completion bash: completes a verb'\''s option' --save-on-failure \
 	_cachectl; echo \"\${COMPREPLY[*]}\"")"
 check 'a full stdout is a failure' bash -c \
 	"! '$CACHECTL' --server '$URL' ls >/dev/full"
+
+# --- pin, gc -----------------------------------------------------------------------
+
+told ctl pin "main/pip:$platform"
+check_eq 'pin: a tag' "0 main/pip:$platform is pinned" "$status $out"
+told ctl --json ls main/pip
+json 'ls: it is shown' '.tags[0].pinned == true'
+told ctl show "main/pip:$platform"
+check_match 'show: it is shown' 'pinned +yes' "$out"
+told ctl --json unpin "main/pip:$platform"
+json 'unpin' '.pinned == false and .pinned_tags == 0'
+told ctl pin main/pip
+check_eq 'pin: a repository' '0 main/pip is pinned' "$status $out"
+told ctl --json unpin main/pip
+json 'unpin: a repository' '.pinned_tags == 0'
+told ctl pin main/none:x
+check_eq 'pin: what is not there' 10 "$status"
+told ctl pin
+check_eq 'pin: what?' 2 "$status"
+told ctl pin main/pip main/uv
+check_eq 'pin: one at a time' 2 "$status"
+told ctl gc
+check_match 'gc: counts' 'swept .*evicted +0 tags' "$out"
+told ctl --json gc
+json 'gc --json: integers' '.evicted.tags == 0 and .more == false'
+told ctl gc now
+check_eq 'gc: takes no argument' 2 "$status"
 
 # --- purge -----------------------------------------------------------------------
 

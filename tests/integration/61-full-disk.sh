@@ -23,7 +23,8 @@ full_disk()
 	on_exit umount "$WORK/$name"
 	python3 "$CM_TOP/tests/integration/torture/full_disk.py" \
 		--name "$name" --disk "$WORK/$name" --log "$WORK/$name.log" -- \
-		"$CACHEMOUNTD" --data '{data}' --listen '{listen}' ||
+		"$CACHEMOUNTD" --data '{data}' --listen '{listen}' \
+		--max-size none ||
 		_failures=$((_failures + 1))
 }
 

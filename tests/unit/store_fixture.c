@@ -398,6 +398,15 @@ static void check_totals(struct store_fixture *f)
 	same(f, "referenced", st.referenced_bytes,
 	     "SELECT coalesce(sum(b.size), 0) FROM repo_blobs l"
 	     " JOIN blobs b ON b.digest = l.digest");
+	same(f, "file bytes", st.file_bytes,
+	     "SELECT coalesce(sum((stored_size + 4095) / 4096 * 4096), 0)"
+	     " FROM blobs WHERE inline_id = 0");
+	same(f, "pinned tags", st.pinned_tags,
+	     "SELECT count(*) FROM tags WHERE pinned > 0");
+	same(f, "pinned bytes", st.pinned_bytes,
+	     "SELECT coalesce(sum(m.content_size), 0) FROM tags t"
+	     " JOIN manifests m ON m.repo_id = t.repo_id"
+	     " AND m.digest = t.digest WHERE t.pinned > 0");
 	/* Those without an acknowledged byte have no row, and no share here. */
 	same(f, "uploads",
 	     store_sql(f, "SELECT coalesce(sum(value), 0) FROM totals"
@@ -455,7 +464,25 @@ void assert_consistent(struct store_fixture *f)
 	none(f, "references of nothing",
 	     "SELECT count(*) FROM manifest_refs e WHERE NOT EXISTS"
 	     " (SELECT 1 FROM manifests m WHERE m.repo_id = e.repo_id"
-	     "  AND m.digest = e.manifest)");
+	     "  AND m.digest = e.manifest) AND NOT EXISTS"
+	     " (SELECT 1 FROM dying d WHERE d.repo_id = e.repo_id"
+	     "  AND d.digest = e.manifest)");
+	none(f, "wrong bytes of scopes",
+	     "SELECT count(*) FROM scopes s WHERE bytes <>"
+	     " (SELECT coalesce(sum(b.size), 0) FROM repositories r"
+	     "  JOIN repo_blobs l ON l.repo_id = r.id"
+	     "  JOIN blobs b ON b.digest = l.digest WHERE r.scope = s.id)");
+	none(f, "tags in a wrong scope",
+	     "SELECT count(*) FROM tags t JOIN repositories r"
+	     " ON r.id = t.repo_id WHERE r.scope <> t.scope");
+	none(f, "manifests in a wrong scope",
+	     "SELECT count(*) FROM manifests m JOIN repositories r"
+	     " ON r.id = m.repo_id WHERE r.scope <> m.scope");
+	none(f, "repositories in a wrong scope",
+	     "SELECT count(*) FROM repositories r LEFT JOIN scopes s"
+	     " ON s.id = r.scope"
+	     " WHERE s.name IS NOT substr(r.name, 1,"
+	     "  instr(r.name || '/', '/') - 1)");
 	none(f, "referrers that are gone",
 	     "SELECT count(*) FROM referrers r WHERE NOT EXISTS (SELECT 1"
 	     " FROM manifests m WHERE m.repo_id = r.repo_id"

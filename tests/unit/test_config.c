@@ -103,6 +103,55 @@ static void test_config__flags_over_environment_over_file(void **state)
 	assert_int_equal(f->config.upload_ttl_ms, 5 * 3600000);
 }
 
+static void test_config__limits(void **state)
+{
+	char *environment[] = {
+		(char *)(uintptr_t) "CACHEMOUNT_QUOTA=main=2GiB,pr-1=5MiB",
+		NULL,
+	};
+	struct fixture *f = *state;
+	char args[128];
+
+	assert_ok(load(f, no_environment, ""), &f->err);
+	assert_int_equal(f->config.max_bytes, CM_MAX_BYTES_AUTO);
+	assert_int_equal(f->config.high_percent, 95);
+	assert_int_equal(f->config.low_percent, 90);
+	assert_int_equal(f->config.quotas_len, 0);
+	write_file(f->file,
+		   "max-size = 10GiB\nquota = main=1GiB\nquota = x=7KiB\n");
+	snprintf(args, sizeof(args),
+		 "--config %s --quota pr-1=6MiB --quota pr-2=1MiB", f->file);
+	assert_ok(load(f, environment, args), &f->err);
+	assert_int_equal(f->config.max_bytes, 10LL << 30);
+	assert_int_equal(f->config.quotas_len, 4);
+	assert_string_equal(f->config.quotas[0].scope, "main");
+	assert_int_equal(f->config.quotas[0].bytes, 2LL << 30);
+	assert_string_equal(f->config.quotas[1].scope, "x");
+	assert_string_equal(f->config.quotas[2].scope, "pr-1");
+	assert_int_equal(f->config.quotas[2].bytes, 6 << 20);
+	assert_ok(load(f, no_environment, "--max-size none"), &f->err);
+	assert_int_equal(f->config.max_bytes, CM_MAX_BYTES_NONE);
+}
+
+static void test_config__bad_limits(void **state)
+{
+	static const char *const bad[] = {
+		"--max-size=0",		  "--max-size=1000",
+		"--max-size=-5GiB",	  "--max-size=much",
+		"--high-watermark=101",	  "--high-watermark=90",
+		"--low-watermark=95",	  "--quota=main",
+		"--quota=main=",	  "--quota==5GiB",
+		"--quota=main/a=5GiB",	  "--quota=Main=5GiB",
+		"--quota=a=1GiB,",	  "--quota=main=0",
+		"--quota=main=99999999T",
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		if (load(f, no_environment, bad[i]) != CM_ERR_INVALID)
+			fail_msg("%s is taken", bad[i]);
+}
+
 static void test_config__file_named_by_environment(void **state)
 {
 	struct fixture *f = *state;
@@ -300,6 +349,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_config__defaults),
 		cmocka_unit_test(test_config__flags_over_environment_over_file),
+		cmocka_unit_test(test_config__limits),
+		cmocka_unit_test(test_config__bad_limits),
 		cmocka_unit_test(test_config__file_named_by_environment),
 		cmocka_unit_test(test_config__every_setting_by_flag),
 		cmocka_unit_test(test_config__kubernetes_variables),
