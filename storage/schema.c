@@ -198,6 +198,10 @@ static const char *const steps[] = {
 	"	sent_bytes INTEGER NOT NULL,"
 	"	received_bytes INTEGER NOT NULL,"
 	"	PRIMARY KEY(day, scope, kind)) WITHOUT ROWID;",
+
+	/* 0: a build cache that BuildKit will not import (buildkit.h). */
+	"ALTER TABLE manifests ADD COLUMN"
+	"	importable INTEGER NOT NULL DEFAULT 1;",
 };
 
 #define STEPS_LEN ((int64_t)(sizeof(steps) / sizeof(steps[0])))

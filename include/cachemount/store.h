@@ -386,6 +386,7 @@ struct cm_tag_info {
 	int64_t pulled_ms;	   /* last looked up; 0: never */
 	const char *writer;	   /* NULL if anonymous */
 	bool pinned;		   /* itself, or with its repository */
+	bool importable;	   /* false: see cm_buildkit_unreadable() */
 };
 
 struct cm_tag_filter {

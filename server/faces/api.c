@@ -39,9 +39,11 @@
  *
  * GET /api/v1/tags?repository=&prefix=&n=&last=	(pull)
  *	{"tags":[{"repository","tag","digest","mediaType","artifactType",
- *		"size","created","updated","pulled","writer","pinned"},…],
- *	 "next":"…"}
+ *		"size","created","updated","pulled","writer","pinned",
+ *		"importable"},…],"next":"…"}
  *	By repository, then tag. size is that of the manifest and all it names.
+ *	importable is false for a build cache that is too large for BuildKit to
+ *	import, as cm_buildkit_unreadable() has it.
  *	artifactType, pulled and writer may be null. "next" is
  *	"<repository>:<tag>". Either `repository` or `prefix`, or neither.
  *

@@ -76,7 +76,7 @@ def listings():
     m = r.get("/v2/ls/b/manifests/v1")
     equal("tag: keys", {"repository", "tag", "digest", "mediaType",
                         "artifactType", "size", "created", "updated",
-                        "pulled", "writer", "pinned"}, set(tag))
+                        "pulled", "writer", "pinned", "importable"}, set(tag))
     equal("tag: what it names", (m["Docker-Content-Digest"], OCI_MANIFEST),
           (tag["digest"], tag["mediaType"]))
     value = m.json()
