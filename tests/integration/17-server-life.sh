@@ -133,7 +133,10 @@ check_eq "it is not in the file" 0 "$(grep -c "$secret" "$WORK/tokens" || true)"
 check_eq "nor told elsewhere" 0 "$(grep -c "$secret" "$WORK/said" || true)"
 check_eq "private" 600 "$(stat -c %a "$WORK/tokens")"
 
+"$CACHEMOUNTD" --new-token third >"$WORK/third" 2>>"$WORK/tokens"
 start_daemon --token-file "$WORK/tokens"
+check "what went to stderr is a line for the file" \
+	http 200 -u "any:$(<"$WORK/third")" "$URL/v2/"
 check "nobody: asked who" http 401 "$URL/v2/"
 check_match "how" 'Basic realm="cachemount"' "$(cat "$WORK/header")"
 check "named" http 200 -u "any:$secret" "$URL/v2/"
