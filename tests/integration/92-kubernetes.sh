@@ -118,6 +118,25 @@ check "that enforces what it should" kubectl label namespace cachemount \
 	pod-security.kubernetes.io/warn=restricted
 check "secret" kubectl --namespace cachemount create secret generic \
 	cachemount-tokens --from-file "tokens=$WORK/tokens"
+# The README's overlay, with the paths and names that it leaves open.
+mkdir "$WORK/overlay"
+sed -n '/^   ```yaml$/,/^   ```$/{/```/d;s/^   //p}' \
+	"$CM_TOP/deploy/kubernetes/README.md" |
+	sed -e "s|PATH/TO/cachemount|$(realpath \
+		--relative-to "$WORK/overlay" "$CM_TOP")|" \
+		-e 's|REGISTRY|registry.example|' \
+		>"$WORK/overlay/kustomization.yaml"
+kubectl apply --validate=strict --dry-run=server -k "$WORK/overlay" \
+	--output json >"$WORK/overlay.json" 2>"$WORK/overlay.log" &&
+	ok "an overlay" || not_ok "an overlay" "$(<"$WORK/overlay.log")"
+check_eq "its image and its namespace" \
+	"cachemount registry.example/cachemount:0.1.0" \
+	"$(jq -r '.items[] | select(.kind == "StatefulSet")
+		| "\(.metadata.namespace) " +
+		.spec.template.spec.containers[0].image' "$WORK/overlay.json")"
+kubectl kustomize "$WORK/overlay" >"$WORK/overlay.yaml"
+check "its storage" grep -q 'storage: 200Gi' "$WORK/overlay.yaml"
+
 kubectl --namespace cachemount apply --validate=strict \
 	-k "$CM_TOP/deploy/kubernetes" >"$WORK/applied" 2>&1 &&
 	ok "manifests" || not_ok "manifests" "$(<"$WORK/applied")"
