@@ -26,7 +26,11 @@ enum cm_exit {
 enum cm_exit cm_server_run(const struct cm_config *config,
 			   struct cm_error *err);
 
-/* Asks the server that `config` describes whether it is ready. */
+/*
+ * Asks the server that `config` describes whether it is ready: CM_EXIT_OK, or
+ * CM_EXIT_FAILURE with the reason. Takes SIGALRM and ends the process with
+ * CM_EXIT_FAILURE when it has no answer within seconds.
+ */
 enum cm_exit cm_healthcheck(const struct cm_config *config,
 			    struct cm_error *err);
 
