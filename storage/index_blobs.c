@@ -218,28 +218,40 @@ static int count_holders(struct cm_tx *tx, const struct cm_digest *d,
 	return r < 0 ? r : 0;
 }
 
+/* One holder less; what the row is then, and how many are left. 0: no row. */
+static int drop_holder(struct cm_tx *tx, const struct cm_digest *d,
+		       struct cm_blob_row *ret, int64_t *ret_holders,
+		       struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(tx->db,
+			    "UPDATE blobs SET holders = holders - 1"
+			    " WHERE digest = ? RETURNING size, stored_size,"
+			    " encoding, inline_id, 0, holders",
+			    &st, err, CM_DIGEST(d));
+
+	if (r > 0) {
+		read_row(st, d, ret);
+		*ret_holders = sqlite3_column_int64(st, 5);
+	}
+	return r;
+}
+
 int cm_link_remove(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
 		   struct cm_blob_row *ret, struct cm_error *err)
 {
 	int64_t holders = 0;
-	int r = cm_blob_find(tx->db, repo_id, d, ret, err);
+	int r = cm_db_run(tx->db,
+			  "DELETE FROM repo_blobs WHERE repo_id = ? AND "
+			  "digest = ?",
+			  err, CM_INT(repo_id), CM_DIGEST(d));
 
+	if (r == 0 && cm_db_changed(tx->db) > 0)
+		r = drop_holder(tx, d, ret, &holders, err);
 	if (r == 0)
 		return cm_error_set(err, CM_ERR_NOT_FOUND,
 				    "the repository has no such blob");
 	if (r > 0)
-		r = cm_db_run(tx->db,
-			      "DELETE FROM repo_blobs WHERE repo_id = ? AND "
-			      "digest = ?",
-			      err, CM_INT(repo_id), CM_DIGEST(d));
-	if (r == 0)
-		r = cm_db_run(tx->db,
-			      "UPDATE blobs SET holders = holders - 1 WHERE "
-			      "digest = ?",
-			      err, CM_DIGEST(d));
-	if (r == 0)
-		r = count_holders(tx, d, &holders, err);
-	if (r == 0)
 		r = cm_scope_add(tx, repo_id, -ret->info.size, err);
 	if (r < 0)
 		return r;

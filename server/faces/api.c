@@ -12,7 +12,7 @@
  *		"limit_bytes","high_bytes","low_bytes","used_bytes",
  *		"file_bytes","index_bytes","upload_bytes","quarantine_bytes",
  *		"pinned_tags","pinned_bytes","longest_idle_ms",
- *		"last_evicted_idle_ms","eviction_stuck"},
+ *		"last_evicted_idle_ms","slowest_batch_us","eviction_stuck"},
  *	 "ratios":{"deduplication","compression","hits"},
  *	 "counters":{"<name>":N,…},
  *	 "server":{"started","uptime_ms","connections","requests",

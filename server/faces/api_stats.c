@@ -21,7 +21,7 @@ static json_t *ratio(int64_t part, int64_t whole)
 static json_t *limits_json(const struct cm_store_stats *s)
 {
 	return json_pack(
-		"{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}",
+		"{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}",
 		"limit_bytes", (json_int_t)s->limit_bytes, "high_bytes",
 		(json_int_t)s->high_bytes, "low_bytes",
 		(json_int_t)s->low_bytes, "used_bytes",
@@ -33,7 +33,8 @@ static json_t *limits_json(const struct cm_store_stats *s)
 		(json_int_t)s->pinned_tags, "pinned_bytes",
 		(json_int_t)s->pinned_bytes, "longest_idle_ms",
 		(json_int_t)s->longest_idle_ms, "last_evicted_idle_ms",
-		(json_int_t)s->last_evicted_idle_ms, "eviction_stuck",
+		(json_int_t)s->last_evicted_idle_ms, "slowest_batch_us",
+		(json_int_t)s->slowest_batch_us, "eviction_stuck",
 		s->eviction_stuck);
 }
 
