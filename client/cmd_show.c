@@ -1,4 +1,4 @@
-/* cmd_show.c - one snapshot: what is in it. */
+/* cmd_show.c - one snapshot, or another manifest: what is in it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "cli.h"
 #include "engine/tree.h"
 #include "output.h"
+#include "show_manifest.h"
 
 static const char *const type_names[] = {
 	[CM_ENTRY_FILE] = "file",
@@ -140,14 +141,35 @@ static int print_tree_text(const struct cm_tree *t)
 	return CM_EXIT_OK;
 }
 
+static int show_tree(struct cm_cli *cli, const struct cm_reference *ref,
+		     const struct cm_digest *d, const struct cm_tree *t,
+		     bool files)
+{
+	cm_autojson json_t *o = NULL;
+	struct summary s;
+
+	if (files && cli->json)
+		return print_tree_text(t);
+	summarize(t, &s);
+	if (cli->json) {
+		o = summary_json(ref, d, &s, t->chunks_len);
+		return cm_print_json(o) < 0 ? CM_EXIT_FAILED : CM_EXIT_OK;
+	}
+	if (files)
+		print_files(t);
+	else
+		print_summary(ref, d, &s, t->chunks_len);
+	if (!files && is_pinned(cli, ref))
+		puts("pinned     yes");
+	return fflush(stdout) == 0 ? CM_EXIT_OK : CM_EXIT_FAILED;
+}
+
 static int show(struct cm_cli *cli, const struct cm_reference *ref, bool files)
 {
 	cm_auto(connection) struct cm_connection *c = NULL;
 	cm_auto(tree) struct cm_tree *t = NULL;
-	cm_autojson json_t *o = NULL;
 	struct cm_error err = {0};
 	struct cm_digest d;
-	struct summary s;
 	int r = cm_cli_remote(cli, &err);
 
 	if (r == 0)
@@ -155,22 +177,11 @@ static int show(struct cm_cli *cli, const struct cm_reference *ref, bool files)
 	if (r == 0)
 		r = cm_snapshot_fetch_tree(c, ref->repo, ref->reference, &t, &d,
 					   &err);
+	if (r == CM_ERR_UNSUPPORTED && !files)
+		return cm_show_manifest(cli, c, ref);
 	if (r < 0)
 		return cm_cli_fail(cli, &err);
-	if (files && cli->json)
-		return print_tree_text(t);
-	summarize(t, &s);
-	if (cli->json) {
-		o = summary_json(ref, &d, &s, t->chunks_len);
-		return cm_print_json(o) < 0 ? CM_EXIT_FAILED : CM_EXIT_OK;
-	}
-	if (files)
-		print_files(t);
-	else
-		print_summary(ref, &d, &s, t->chunks_len);
-	if (!files && is_pinned(cli, ref))
-		puts("pinned     yes");
-	return fflush(stdout) == 0 ? CM_EXIT_OK : CM_EXIT_FAILED;
+	return show_tree(cli, ref, &d, t, files);
 }
 
 int cm_cmd_show(struct cm_cli *cli, int argc, char **argv)

@@ -318,6 +318,7 @@ void cm_connection_free(struct cm_connection *c)
 		curl_easy_cleanup(c->curl);
 	ZSTD_freeCCtx(c->compressor);
 	ZSTD_freeDCtx(c->decompressor);
+	cm_auth_forget(c);
 	cm_buffer_release(&c->body);
 	cm_buffer_release(&c->wire);
 	free(c);

@@ -164,11 +164,12 @@ static int headers_add(struct curl_slist **list, const char *line)
 static struct curl_slist *headers_make(const struct cm_connection *c,
 				       const struct cm_exchange *x)
 {
+	const char *own = c->bearer ? c->bearer : c->remote->authorization;
 	struct curl_slist *list = NULL;
 	int r = headers_add(&list, "Expect:");
 
-	if (c->remote->authorization && !x->foreign)
-		r |= headers_add(&list, c->remote->authorization);
+	if (own && !x->foreign)
+		r |= headers_add(&list, own);
 	for (size_t i = 0; i < CM_EXCHANGE_HEADERS_MAX && x->headers[i]; i++)
 		r |= headers_add(&list, x->headers[i]);
 	if (r == 0)
@@ -393,8 +394,8 @@ static int exchange_end(struct cm_connection *c, const struct cm_exchange *x,
 	return 0;
 }
 
-int cm_http_exchange(struct cm_connection *c, struct cm_exchange *x,
-		     struct cm_error *err)
+static int exchange_run(struct cm_connection *c, struct cm_exchange *x,
+			struct cm_error *err)
 {
 	struct cm_error why = {0};
 	cm_autofree char *url = NULL;
@@ -425,4 +426,15 @@ int cm_http_exchange(struct cm_connection *c, struct cm_exchange *x,
 	if (r < 0 && err)
 		*err = why;
 	return r;
+}
+
+int cm_http_exchange(struct cm_connection *c, struct cm_exchange *x,
+		     struct cm_error *err)
+{
+	int r = exchange_run(c, x, err);
+
+	if (r < 0 || x->status != 401 || x->foreign)
+		return r;
+	r = cm_auth_answer(c, err);
+	return r > 0 ? exchange_run(c, x, err) : r;
 }

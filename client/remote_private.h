@@ -4,6 +4,7 @@
  *
  *	remote.c           a remote: options, breaker, features, counters
  *	remote_http.c      one exchange on a connection: attempts and retries
+ *	remote_auth.c      tokens of a registry's token service
  *	remote_error.c     an answer's status and body as a cm_error
  *	remote_url.c       addresses: the base, and Location against it
  *	remote_wire.c      zstd to and from the wire
@@ -57,6 +58,7 @@ struct cm_connection {
 	ZSTD_DCtx *decompressor; /* likewise */
 	struct cm_buffer body;	 /* the last answer, unless it went to `dst` */
 	struct cm_buffer wire;	 /* a compressed upload */
+	char *bearer; /* a header line with the last token fetched, or NULL */
 	char curl_error[CURL_ERROR_SIZE];
 };
 
@@ -84,6 +86,7 @@ struct cm_exchange {
 /*
  * Runs an exchange: refuses at once while the breaker is open, tries again
  * after 429, 5xx and cut connections for about two seconds, opens the breaker.
+ * A 401 that names a token service is answered once with a token of it.
  * Success means that an answer came, of whatever `status`. Without `dst` the
  * answer's body is in c->body until the next exchange.
  */
@@ -101,6 +104,36 @@ const char *cm_http_header(struct cm_connection *c, const char *name);
  */
 int cm_http_refused(struct cm_connection *c, const struct cm_exchange *x,
 		    const char *what, struct cm_error *err);
+
+/* ---- remote_auth.c --------------------------------------------------- */
+
+#define CM_CHALLENGE_VALUE_SIZE 1024
+
+/* A Bearer challenge's parameters; "" where one is not there. */
+struct cm_challenge {
+	char realm[CM_CHALLENGE_VALUE_SIZE]; /* never "" */
+	char service[CM_CHALLENGE_VALUE_SIZE];
+	char scope[CM_CHALLENGE_VALUE_SIZE];
+};
+
+/*
+ * Finds the first Bearer challenge with a realm in a WWW-Authenticate field
+ * (RFC 9110 §11.6.1); false if there is none.
+ */
+bool cm_challenge_parse(const char *text, struct cm_challenge *ret);
+
+/*
+ * The last answer was a 401: fetches a token of the service that it names, for
+ * the exchange to be tried again. 1 if there is one now, 0 if not: the service
+ * refuses, or nothing names one. CM_ERR_PROTOCOL for a service that would have
+ * a password sent less safely than the registry has it.
+ */
+int cm_auth_answer(struct cm_connection *c, struct cm_error *err);
+
+/* Drops the token. */
+void cm_auth_forget(struct cm_connection *c);
+
+/* ---- remote.c -------------------------------------------------------- */
 
 /* Fails with the breaker's reason if calls are refused now. */
 int cm_remote_gate(struct cm_remote *r, struct cm_error *err);

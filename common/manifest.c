@@ -60,7 +60,7 @@ static int copy_string(const char *s, char **ret, struct cm_error *err)
 	return *ret ? 0 : cm_error_nomem(err);
 }
 
-static int parse_digest(const json_t *object, struct cm_digest *ret,
+static int parse_digest(const json_t *object, struct cm_any_digest *ret,
 			struct cm_error *err)
 {
 	const char *text;
@@ -70,7 +70,22 @@ static int parse_digest(const json_t *object, struct cm_digest *ret,
 		return r;
 	if (!text)
 		return cm_error_set(err, CM_ERR_INVALID, "digest is missing");
-	return cm_digest_parse(text, strlen(text), ret, err);
+	return cm_any_digest_parse(text, strlen(text), ret, err);
+}
+
+/* Most are SHA-256: the other costs memory only where it is used. */
+static int set_digest(struct cm_descriptor *ret, const struct cm_any_digest *d,
+		      struct cm_error *err)
+{
+	if (d->algorithm == CM_SHA256) {
+		ret->digest = d->sha256;
+		return 0;
+	}
+	ret->sha512 = malloc(sizeof(*d));
+	if (!ret->sha512)
+		return cm_error_nomem(err);
+	*ret->sha512 = *d;
+	return 0;
 }
 
 static bool foreign_media_type(const char *media_type)
@@ -83,12 +98,13 @@ static int parse_descriptor(const json_t *object, enum cm_reference_kind kind,
 			    struct cm_descriptor *ret, struct cm_error *err)
 {
 	const json_t *size = json_object_get(object, "size");
+	struct cm_any_digest digest;
 	const char *media_type;
 	int r;
 
 	if (!json_is_object(object))
 		return cm_error_set(err, CM_ERR_INVALID, "must be an object");
-	r = parse_digest(object, &ret->digest, err);
+	r = parse_digest(object, &digest, err);
 	if (r < 0)
 		return r;
 	if (!json_is_integer(size) || json_integer_value(size) < 0)
@@ -104,7 +120,8 @@ static int parse_descriptor(const json_t *object, enum cm_reference_kind kind,
 	ret->kind = kind;
 	ret->size = json_integer_value(size);
 	ret->foreign = foreign_media_type(media_type);
-	return copy_string(media_type, &ret->media_type, err);
+	r = copy_string(media_type, &ret->media_type, err);
+	return r < 0 ? r : set_digest(ret, &digest, err);
 }
 
 static int add_descriptor(struct cm_manifest *m, const json_t *object,
@@ -113,8 +130,9 @@ static int add_descriptor(struct cm_manifest *m, const json_t *object,
 	struct cm_descriptor *d = &m->descriptors[m->descriptors_len];
 	int r = parse_descriptor(object, kind, d, err);
 
-	if (r == 0)
-		m->descriptors_len++;
+	/* One that failed half way is freed with the others. */
+	m->descriptors_len++;
+	m->has_sha512 = m->has_sha512 || d->sha512;
 	return r;
 }
 
@@ -316,12 +334,23 @@ int cm_manifest_parse(const void *json, size_t len, const char *content_type,
 	return 0;
 }
 
+const char *cm_manifest_referrer_type(const struct cm_manifest *m)
+{
+	if (m->artifact_type && m->artifact_type[0])
+		return m->artifact_type;
+	if (m->descriptors_len > 0 && m->descriptors[0].kind == CM_REF_CONFIG)
+		return m->descriptors[0].media_type;
+	return NULL;
+}
+
 void cm_manifest_free(struct cm_manifest *m)
 {
 	if (!m)
 		return;
-	for (size_t i = 0; i < m->descriptors_len; i++)
+	for (size_t i = 0; i < m->descriptors_len; i++) {
 		free(m->descriptors[i].media_type);
+		free(m->descriptors[i].sha512);
+	}
 	free(m->descriptors);
 	free(m->media_type);
 	free(m->artifact_type);

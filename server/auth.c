@@ -6,7 +6,9 @@
  */
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/rand.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -14,16 +16,18 @@
 
 #include <cachemount/digest.h>
 #include <cachemount/names.h>
+#include <cachemount/units.h>
 
 #include "auth.h"
 #include "token_file.h"
 
-/* Longest Authorization header that is looked at. */
-#define CREDENTIALS_MAX 1024
+/* Longest Authorization header that is looked at: an access token's. */
+#define CREDENTIALS_MAX 4096
 
 struct cm_auth {
 	char *file; /* NULL: no tokens */
 	unsigned anonymous;
+	uint8_t key[CM_ACCESS_KEY_LEN];
 	pthread_mutex_t lock;
 	struct cm_tokens *tokens;  /* under the lock */
 	struct stat seen;	   /* of the file when last tried */
@@ -41,6 +45,9 @@ int cm_auth_new(const char *token_file, unsigned anonymous,
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_mutex_init(&a->reloading, NULL);
 	a->anonymous = anonymous;
+	if (RAND_bytes(a->key, sizeof(a->key)) != 1)
+		return cm_error_set(err, CM_ERR_INTERNAL,
+				    "no random bytes to be had");
 	if (token_file) {
 		a->file = strdup(token_file);
 		if (!a->file)
@@ -60,8 +67,25 @@ void cm_auth_free(struct cm_auth *a)
 	cm_tokens_unref(a->tokens);
 	pthread_mutex_destroy(&a->lock);
 	pthread_mutex_destroy(&a->reloading);
+	OPENSSL_cleanse(a->key, sizeof(a->key));
 	free(a->file);
 	free(a);
+}
+
+void cm_auth_use_key(struct cm_auth *a,
+		     const uint8_t key[static CM_ACCESS_KEY_LEN])
+{
+	memcpy(a->key, key, sizeof(a->key));
+}
+
+bool cm_auth_has_tokens(const struct cm_auth *a)
+{
+	return a->file != NULL;
+}
+
+unsigned cm_auth_anonymous(const struct cm_auth *a)
+{
+	return a->anonymous;
 }
 
 /* Under `reloading`: notes the file's state; has it changed? */
@@ -192,10 +216,60 @@ static struct cm_tokens *present_tokens(struct cm_auth *a)
 	return t;
 }
 
+/* Finds the holder of an access token among the present tokens. */
+static int find_holder(struct cm_tokens *t, const struct cm_access *access,
+		       struct cm_identity *ret, struct cm_error *err)
+{
+	uint8_t id[CM_ACCESS_SECRET_ID];
+	int rc;
+
+	for (size_t i = 0; i < t->len; i++) {
+		if (strcmp(t->grants[i].name, access->name) != 0)
+			continue;
+		rc = cm_access_secret_id(&t->grants[i].hash, id, err);
+		if (rc < 0)
+			return rc;
+		if (CRYPTO_memcmp(id, access->secret_id, sizeof(id)) != 0)
+			continue;
+		ret->tokens = cm_tokens_ref(t);
+		ret->secret = t->grants[i].secret;
+		ret->name = t->grants[i].name;
+		return 0;
+	}
+	return cm_error_set(err, CM_ERR_UNAUTHORIZED,
+			    "the access token's holder is not known any more");
+}
+
+static int identify_access(struct cm_auth *a, const char *text,
+			   struct cm_identity *ret, struct cm_error *err)
+{
+	cm_auto(tokens) struct cm_tokens *t = NULL;
+	cm_autofree struct cm_access *access = malloc(sizeof(*access));
+	int rc;
+
+	if (!access)
+		return cm_error_nomem(err);
+	rc = cm_access_open(text, a->key, cm_now_ms() / 1000, access, err);
+	if (rc == 0 && access->name[0]) {
+		t = present_tokens(a);
+		rc = find_holder(t, access, ret, err);
+	}
+	if (rc == 0)
+		ret->access = cm_take_ptr(access);
+	return rc;
+}
+
+static int identify_secret(struct cm_auth *a, const char *secret,
+			   struct cm_identity *ret, struct cm_error *err)
+{
+	cm_auto(tokens) struct cm_tokens *t = present_tokens(a);
+
+	return find_grant(t, secret, ret, err);
+}
+
 int cm_auth_identify(struct cm_auth *a, const char *authorization,
 		     struct cm_identity *ret, struct cm_error *err)
 {
-	cm_auto(tokens) struct cm_tokens *t = NULL;
 	char buf[CREDENTIALS_MAX + 1];
 	const char *secret = NULL;
 	int rc;
@@ -203,20 +277,30 @@ int cm_auth_identify(struct cm_auth *a, const char *authorization,
 	*ret = (struct cm_identity){.anonymous = a->anonymous};
 	if (!a->file || !authorization)
 		return 0;
+	ret->bearer = strncasecmp(authorization, "Bearer ", 7) == 0;
 	if (strlen(authorization) > CREDENTIALS_MAX)
 		return refuse(err);
 	rc = find_secret(authorization, buf, &secret, err);
-	if (rc == 0 && secret) {
-		t = present_tokens(a);
-		rc = find_grant(t, secret, ret, err);
-	}
+	if (rc == 0 && secret && ret->bearer &&
+	    strncmp(secret, CM_ACCESS_PREFIX, strlen(CM_ACCESS_PREFIX)) == 0)
+		rc = identify_access(a, secret, ret, err);
+	else if (rc == 0 && secret)
+		rc = identify_secret(a, secret, ret, err);
 	OPENSSL_cleanse(buf, sizeof(buf));
 	return rc;
+}
+
+int cm_auth_identify_secret(struct cm_auth *a, const char *secret,
+			    struct cm_identity *ret, struct cm_error *err)
+{
+	*ret = (struct cm_identity){.anonymous = a->anonymous};
+	return a->file && *secret ? identify_secret(a, secret, ret, err) : 0;
 }
 
 void cm_identity_release(struct cm_identity *id)
 {
 	cm_tokens_unref(id->tokens);
+	free(id->access);
 	*id = (struct cm_identity){0};
 }
 
@@ -231,8 +315,9 @@ static bool grant_covers(const struct cm_grant *g, enum cm_permission p,
 	       strcmp(g->pattern, "**") == 0;
 }
 
-bool cm_identity_may(const struct cm_identity *id, enum cm_permission p,
-		     const char *repo)
+/* May the holder do it, whatever access token it came with? */
+static bool holder_may(const struct cm_identity *id, enum cm_permission p,
+		       const char *repo)
 {
 	if (!id->tokens)
 		return p == CM_PERM_NONE ? id->anonymous != 0
@@ -242,6 +327,68 @@ bool cm_identity_may(const struct cm_identity *id, enum cm_permission p,
 		    grant_covers(&id->tokens->grants[i], p, repo))
 			return true;
 	return false;
+}
+
+bool cm_identity_may(const struct cm_identity *id, enum cm_permission p,
+		     const char *repo)
+{
+	if (id->access && !cm_access_covers(id->access, p, repo))
+		return false;
+	return holder_may(id, p, repo);
+}
+
+/* Narrows a scope to what the holder may do. */
+static void narrow(const struct cm_identity *id, struct cm_access_scope *s)
+{
+	static const enum cm_permission each[] = {CM_PERM_PULL, CM_PERM_PUSH,
+						  CM_PERM_DELETE};
+
+	for (size_t i = 0; i < sizeof(each) / sizeof(each[0]); i++)
+		if (!holder_may(id, each[i], s->repository))
+			s->actions &= ~(unsigned)each[i];
+}
+
+/* Names the holder in the token. */
+static int fill_holder(const struct cm_identity *id, struct cm_access *access,
+		       struct cm_error *err)
+{
+	access->name[0] = '\0';
+	if (!id->tokens)
+		return 0;
+	for (size_t i = 0; i < id->tokens->len; i++) {
+		const struct cm_grant *g = &id->tokens->grants[i];
+
+		if (g->secret != id->secret)
+			continue;
+		snprintf(access->name, sizeof(access->name), "%s", g->name);
+		return cm_access_secret_id(&g->hash, access->secret_id, err);
+	}
+	return cm_error_set(err, CM_ERR_INTERNAL, "an identity without grant");
+}
+
+int cm_auth_issue(struct cm_auth *a, const struct cm_identity *id,
+		  struct cm_access *wanted,
+		  char ret[static CM_ACCESS_TEXT_SIZE], struct cm_error *err)
+{
+	size_t kept = 0;
+	int rc;
+
+	if (id->access)
+		return cm_error_set(err, CM_ERR_UNAUTHORIZED,
+				    "an access token gets no other one: send "
+				    "the credentials");
+	if (!holder_may(id, CM_PERM_NONE, NULL))
+		return cm_error_set(err, CM_ERR_UNAUTHORIZED,
+				    "authentication is required");
+	for (size_t i = 0; i < wanted->scopes_len; i++) {
+		narrow(id, &wanted->scopes[i]);
+		if (wanted->scopes[i].actions != 0)
+			wanted->scopes[kept++] = wanted->scopes[i];
+	}
+	wanted->scopes_len = kept;
+	wanted->expires_s = cm_now_ms() / 1000 + CM_ACCESS_LIFETIME_S;
+	rc = fill_holder(id, wanted, err);
+	return rc < 0 ? rc : cm_access_seal(wanted, a->key, ret, err);
 }
 
 static const char *permission_name(enum cm_permission p)
@@ -256,6 +403,7 @@ static const char *permission_name(enum cm_permission p)
 	case CM_PERM_ADMIN:
 		return "admin";
 	case CM_PERM_NONE:
+	case CM_PERM_OPEN:
 		break;
 	}
 	return "access";
@@ -266,6 +414,10 @@ int cm_auth_check(const struct cm_auth *a, const struct cm_identity *id,
 {
 	if (cm_identity_may(id, p, repo))
 		return 0;
+	if (id->access && holder_may(id, p, repo))
+		return cm_error_set(err, CM_ERR_UNAUTHORIZED,
+				    "the access token's scope does not cover "
+				    "this");
 	if (!id->tokens && a->file)
 		return cm_error_set(err, CM_ERR_UNAUTHORIZED,
 				    "authentication is required");

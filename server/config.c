@@ -373,7 +373,9 @@ void cm_config_release(struct cm_config *c)
 {
 	free(c->data);
 	free(c->listen);
+	free(c->metrics_listen);
 	free(c->token_file);
+	free(c->public_url);
 	cm_quotas_release(c);
 	free(c->new_token);
 	free(c->permissions);

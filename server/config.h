@@ -41,9 +41,11 @@ struct cm_config {
 	enum cm_mode mode;
 	char *data;
 	char *listen;
-	char *token_file;   /* NULL: none */
-	unsigned anonymous; /* of enum cm_permission */
+	char *metrics_listen; /* NULL: no port of their own */
+	char *token_file;     /* NULL: none */
+	unsigned anonymous;   /* of enum cm_permission */
 	bool anonymous_set;
+	char *public_url; /* without a slash at the end; NULL: not said */
 	int64_t max_bytes; /* as in struct cm_store_options */
 	int64_t high_percent;
 	int64_t low_percent;

@@ -15,8 +15,9 @@
 
 #define MEBIBYTE (1LL << 20)
 
-#define NAME_MAX_LEN 32
-#define NEAR_EDITS   2
+#define NAME_MAX_LEN	32
+#define NEAR_EDITS	2
+#define ORIGIN_HOST_MAX 255 /* bytes, with the port */
 
 static const struct cm_choice log_formats[] = {
 	{"auto", CM_LOG_AUTO},
@@ -51,6 +52,10 @@ const struct cm_setting cm_settings[] = {
 	 "127.0.0.1:8080", "ADDR:PORT",
 	 "address to serve, such as [::1]:8080; port 0\n"
 	 "picks a free one and prints it"},
+	{"metrics-listen", CM_SETTING_TEXT, MEMBER(metrics_listen), 0, 0, NULL,
+	 NULL, "ADDR:PORT",
+	 "also serve /metrics and the probes here, to\n"
+	 "everyone; else only admins get /metrics"},
 	{"token-file", CM_SETTING_TEXT, MEMBER(token_file), 0, 0, NULL, NULL,
 	 "FILE",
 	 "named tokens and what each may do; read again\n"
@@ -59,6 +64,10 @@ const struct cm_setting cm_settings[] = {
 	 anonymous_words, NULL, "pull|push",
 	 "what a client without a token may do; push\n"
 	 "includes pull"},
+	{"public-url", CM_SETTING_ORIGIN, MEMBER(public_url), 0, 0, NULL, NULL,
+	 "URL",
+	 "where clients reach this server, such as\n"
+	 "https://cache.example; what they use, unless said"},
 	{"max-size", CM_SETTING_SIZE, MEMBER(max_bytes), MEBIBYTE, INT64_MAX,
 	 NULL, "auto", "SIZE",
 	 "limit on disk, such as 100GiB; what was used\n"
@@ -144,6 +153,31 @@ static int apply_text(const char *value, char **member, struct cm_error *err)
 		return cm_error_nomem(err);
 	free(*member);
 	*member = copy;
+	return 0;
+}
+
+/* A scheme and a host, with a port or without; nothing goes behind them. */
+static int apply_origin(const char *value, char **member, struct cm_error *err)
+{
+	size_t scheme = strncmp(value, "https://", 8) == 0  ? 8
+			: strncmp(value, "http://", 7) == 0 ? 7
+							    : 0;
+	size_t host = strspn(value + scheme, "abcdefghijklmnopqrstuvwxyz"
+					     "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					     "0123456789-._:[]");
+	const char *rest = value + scheme + host;
+	int rc;
+
+	if (scheme == 0 || host == 0 || host > ORIGIN_HOST_MAX ||
+	    (*rest && strcmp(rest, "/") != 0))
+		return cm_error_set(err, CM_ERR_INVALID,
+				    "\"%.64s\" is no http://HOST[:PORT] or "
+				    "https://HOST[:PORT]",
+				    value);
+	rc = apply_text(value, member, err);
+	if (rc < 0)
+		return rc;
+	(*member)[scheme + host] = '\0';
 	return 0;
 }
 
@@ -242,6 +276,8 @@ int cm_setting_apply(const struct cm_setting *s, const char *value,
 	switch (s->kind) {
 	case CM_SETTING_TEXT:
 		return apply_text(value, member, err);
+	case CM_SETTING_ORIGIN:
+		return apply_origin(value, member, err);
 	case CM_SETTING_COUNT:
 		return apply_count(s, value, member, err);
 	case CM_SETTING_DURATION:

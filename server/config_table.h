@@ -8,6 +8,7 @@
 
 enum cm_setting_kind {
 	CM_SETTING_TEXT,
+	CM_SETTING_ORIGIN, /* "https://host:port" */
 	CM_SETTING_COUNT,
 	CM_SETTING_DURATION,
 	CM_SETTING_CHOICE,

@@ -41,6 +41,7 @@
 #include <cachemount/error.h>
 #include <cachemount/store.h>
 
+struct cm_access;
 struct cm_server;
 struct cm_request;
 
@@ -51,6 +52,8 @@ enum cm_permission {
 	CM_PERM_PUSH = 1 << 1,
 	CM_PERM_DELETE = 1 << 2,
 	CM_PERM_ADMIN = 1 << 3,
+	/* Of a route: everyone may, but credentials that come must be good. */
+	CM_PERM_OPEN = 1 << 4,
 };
 
 struct cm_handler {
@@ -85,6 +88,12 @@ struct cm_face {
 	const char *prefix; /* "/v2/", "/api/v1/" */
 	const struct cm_route *routes;
 	size_t routes_len;
+	/*
+	 * Where its clients fetch access tokens, if they know how to: they are
+	 * then asked for Bearer credentials rather than Basic. NULL: they
+	 * don't.
+	 */
+	const char *token_path;
 	/* Makes the reply for a failed request; err is never CM_OK. */
 	void (*fail)(struct cm_request *r, const struct cm_error *err);
 };
@@ -108,6 +117,13 @@ const char *cm_request_param(const struct cm_request *r, const char *name);
 /* A query argument, decoded; NULL if absent; the first if repeated. */
 const char *cm_request_query(const struct cm_request *r, const char *name);
 
+/*
+ * The values of a query argument that may be repeated, in order: how many there
+ * are; the first `max` of them in `ret`.
+ */
+size_t cm_request_query_all(const struct cm_request *r, const char *name,
+			    const char **ret, size_t max);
+
 /* A header field's value; NULL if absent. Repeated lists are joined ", ". */
 const char *cm_request_header(const struct cm_request *r, const char *name);
 
@@ -121,6 +137,19 @@ const char *cm_request_identity(const struct cm_request *r);
 bool cm_request_may(const struct cm_request *r, enum cm_permission p,
 		    const char *repo);
 
+/*
+ * Has the client named itself, as far as it can? False if there are tokens, and
+ * it sent none of any kind. It may still be allowed to go on.
+ */
+bool cm_request_has_credentials(const struct cm_request *r);
+
+/*
+ * Issues an access token to the request's identity, or, with `secret`, to the
+ * identity of that: cm_auth_issue() of auth.h, which see.
+ */
+int cm_request_issue(struct cm_request *r, const char *secret,
+		     struct cm_access *wanted, char *ret, struct cm_error *err);
+
 /* The face's own data; freed by handler->release. */
 void *cm_request_state(const struct cm_request *r);
 void cm_request_set_state(struct cm_request *r, void *state);
@@ -128,8 +157,31 @@ void cm_request_set_state(struct cm_request *r, void *state);
 /* What the handler expects as Content-Encoding of the reply's client. */
 bool cm_request_accepts_zstd(const struct cm_request *r);
 
-/* A result for the request's log line and counters: "hit", "miss", … */
+/* A result for the request's log line: "hit", "miss", … */
 void cm_request_note(struct cm_request *r, const char *result);
+
+/* What was looked up, as far as it can be told without asking the store. */
+enum cm_kind {
+	CM_KIND_BLOB,
+	CM_KIND_MANIFEST, /* of no kind below, or it was not read or not there
+			   */
+	CM_KIND_SNAPSHOT,
+	CM_KIND_IMAGE,
+	CM_KIND_BUILDKIT_CACHE,
+	CM_KIND_UPLOAD, /* asked for so as not to upload it; and uploads */
+	CM_KIND_OTHER,	/* traffic that looks nothing up */
+	CM_KINDS_LEN,
+};
+
+/*
+ * Counts a lookup that ended with `status`: 0 a hit, CM_ERR_NOT_FOUND a miss,
+ * else an error; and notes which for the log. Once a request.
+ */
+void cm_request_lookup(struct cm_request *r, enum cm_kind kind, int status);
+
+/* The same for many at once, without a note. */
+void cm_request_looked_up(struct cm_request *r, enum cm_kind kind, int64_t hits,
+			  int64_t misses);
 
 /*
  * From start: go on in `fn` on a worker, where blocking is allowed; the
@@ -190,6 +242,7 @@ int cm_status_to_http(enum cm_status status);
 struct cm_server_figures {
 	int64_t started_ms; /* wall clock */
 	int64_t connections;
+	int64_t under_way; /* requests */
 	int64_t requests;
 	int64_t sent_bytes;
 	int64_t received_bytes;

@@ -281,10 +281,21 @@ int cm_router_match(const struct cm_router *r, const char *method, char *path,
 			misnamed = misnamed ? misnamed : row;
 		} else {
 			fill(row, &p, true, ret);
+			ret->row = i;
 			return 0;
 		}
 	}
 	return explain(misnamed, &p, ret, method, err);
+}
+
+size_t cm_router_rows(const struct cm_router *r)
+{
+	return r->rows_len;
+}
+
+const struct cm_route *cm_router_route(const struct cm_router *r, size_t row)
+{
+	return r->rows[row].route;
 }
 
 const char *cm_match_param(const struct cm_match *m, const char *name)

@@ -33,6 +33,7 @@ struct cm_match_param {
 struct cm_match {
 	const struct cm_face *face;
 	const struct cm_route *route; /* NULL: no row knows the path */
+	size_t row;		      /* its number, if there is one */
 	size_t params_len;
 	struct cm_match_param params[CM_MATCH_PARAMS_MAX];
 	char allow[CM_MATCH_ALLOW_SIZE]; /* for 405: "GET, HEAD, PUT" */
@@ -62,6 +63,12 @@ CM_DEFINE_CLEANUP(router, struct cm_router, cm_router_free);
  */
 int cm_router_match(const struct cm_router *r, const char *method, char *path,
 		    struct cm_match *ret, struct cm_error *err);
+
+/* How many rows all tables have together. */
+size_t cm_router_rows(const struct cm_router *r);
+
+/* The route of row `row`, below cm_router_rows(). */
+const struct cm_route *cm_router_route(const struct cm_router *r, size_t row);
 
 /* The value of a parameter of the match, or NULL. */
 const char *cm_match_param(const struct cm_match *m, const char *name);

@@ -8,6 +8,7 @@
  * when it stops, the store last.
  */
 #include <malloc.h>
+#include <openssl/crypto.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,12 +20,15 @@
 #include <cachemount/units.h>
 
 #include "auth.h"
+#include "figures.h"
 #include "health.h"
 #include "http/http.h"
 #include "listen.h"
 #include "log.h"
+#include "metrics.h"
 #include "router.h"
 #include "server.h"
+#include "token_key.h"
 #include "upkeep.h"
 #include "worker.h"
 
@@ -53,7 +57,9 @@ struct cm_server {
 	struct cm_router *router;
 	struct cm_health *health;
 	struct cm_workers *workers;
+	struct cm_metrics *metrics;
 	struct cm_http *http;
+	struct cm_figures *figures; /* NULL: no port of their own */
 	struct cm_upkeep *upkeep;
 };
 
@@ -119,18 +125,36 @@ static enum cm_exit open_store(struct cm_server *s, struct cm_error *err)
 	}
 }
 
+/* A folder that takes no key costs a warning: tokens then end with the run. */
+static void share_token_key(struct cm_server *s)
+{
+	uint8_t key[CM_ACCESS_KEY_LEN];
+	struct cm_error err;
+
+	if (!cm_auth_has_tokens(s->auth))
+		return;
+	if (cm_token_key_load(s->config->data, key, &err) == 0)
+		cm_auth_use_key(s->auth, key);
+	else
+		cm_log(CM_LOG_WARN, "no-token-key",
+		       "%s: access tokens end with this run", err.text);
+	OPENSSL_cleanse(key, sizeof(key));
+}
+
 static enum cm_exit open_parts(struct cm_server *s, struct cm_error *err)
 {
 	size_t workers = (size_t)s->config->workers, n = 0;
 
 	if (cm_auth_new(s->config->token_file, s->anonymous, &s->auth, err) < 0)
 		return CM_EXIT_USAGE;
+	share_token_key(s);
 	while (n < cm_faces_len && n < FACES_MAX - 1) {
 		s->faces[n] = cm_faces[n];
 		n++;
 	}
 	s->faces[n++] = &cm_health_face;
 	if (cm_router_new(s->faces, n, &s->router, err) < 0 ||
+	    cm_metrics_new(s->router, &s->metrics, err) < 0 ||
 	    cm_health_new(&s->health, err) < 0 ||
 	    cm_workers_new(workers, workers * QUEUE_PER_WORKER, &s->workers,
 			   err) < 0)
@@ -172,19 +196,37 @@ static void announce(const struct cm_server *s, const struct cm_address *bound)
 	}
 }
 
+/* The port of --metrics-listen, if there is to be one. */
+static enum cm_exit start_figures(struct cm_server *s,
+				  const struct cm_http_options *options,
+				  struct cm_error *err)
+{
+	const char *address = s->config->metrics_listen;
+	int rc = address ? cm_figures_start(address, options, s->http,
+					    &s->figures, err)
+			 : 0;
+
+	if (rc == 0)
+		return CM_EXIT_OK;
+	return rc == CM_ERR_INVALID ? CM_EXIT_USAGE : CM_EXIT_LISTEN;
+}
+
 static enum cm_exit start_serving(struct cm_server *s, struct cm_error *err)
 {
 	cm_autofd int fd = -1;
 	struct cm_address bound;
+	enum cm_exit code;
 	struct cm_http_options options = {
 		.threads = network_threads(),
 		.max_connections = connection_limit(s->config),
 		.access_log = s->config->access_log,
+		.public_url = s->config->public_url,
 		.store = s->store,
 		.router = s->router,
 		.auth = s->auth,
 		.workers = s->workers,
 		.health = s->health,
+		.metrics = s->metrics,
 	};
 
 	if (cm_listen(&s->address, &fd, &bound, err) < 0)
@@ -193,12 +235,15 @@ static enum cm_exit start_serving(struct cm_server *s, struct cm_error *err)
 	if (cm_http_start(&options, &s->http, err) < 0)
 		return CM_EXIT_FAILURE;
 	cm_take_fd(&fd);
+	code = start_figures(s, &options, err);
+	if (code != CM_EXIT_OK)
+		return code;
 	if (cm_upkeep_start(
 		    &(struct cm_upkeep_options){
 			    .store = s->store,
 			    .auth = s->auth,
 			    .health = s->health,
-			    .http = s->http,
+			    .metrics = s->metrics,
 		    },
 		    &s->upkeep, err) < 0)
 		return CM_EXIT_FAILURE;
@@ -267,10 +312,11 @@ static void close_all(struct cm_server *s)
 {
 	if (s->workers && !cm_workers_stop(s->workers, WORKERS_WAIT_MS))
 		give_up("a worker");
-	/* The upkeep still reads the engine's figures. */
 	if (!cm_upkeep_stop(s->upkeep))
 		give_up("the upkeep");
+	cm_figures_stop(s->figures);
 	cm_http_stop(s->http);
+	cm_metrics_free(s->metrics);
 	cm_workers_free(s->workers);
 	cm_health_free(s->health);
 	cm_router_free(s->router);

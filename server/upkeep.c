@@ -9,11 +9,12 @@
 
 #include "auth.h"
 #include "health.h"
-#include "http/http.h"
 #include "log.h"
+#include "metrics.h"
 #include "upkeep.h"
 
 #define TICK_MS	    1000
+#define SAVE_TICKS  10
 #define SWEEP_MS    60000
 #define STOP_WAIT_S 5
 
@@ -65,9 +66,9 @@ void cm_upkeep_reload(struct cm_upkeep *u)
 
 static void hand_over_counts(struct cm_upkeep *u)
 {
-	struct cm_http_counts c;
+	struct cm_request_totals c;
 
-	cm_http_take_counts(u->options.http, &c);
+	cm_metrics_take(u->options.metrics, &c);
 	const struct {
 		const char *name;
 		int64_t delta;
@@ -86,14 +87,26 @@ static void hand_over_counts(struct cm_upkeep *u)
 					     figures[i].delta);
 }
 
+/* A store that cannot write is told of by the health check. */
+static void save_history(struct cm_upkeep *u)
+{
+	struct cm_error err;
+
+	if (cm_metrics_save(u->options.metrics, u->options.store, &err) < 0)
+		cm_log(CM_LOG_DEBUG, "history-unsaved", "%s", err.text);
+}
+
 static void *ticker_main(void *arg)
 {
 	struct cm_upkeep *u = arg;
+	unsigned ticks = 0;
 
 	do {
 		cm_health_check(u->options.health, u->options.store);
 		reload_tokens(u, false);
 		hand_over_counts(u);
+		if (++ticks % SAVE_TICKS == 0)
+			save_history(u);
 	} while (wait_ms(u, TICK_MS));
 	return NULL;
 }
@@ -235,6 +248,7 @@ bool cm_upkeep_stop(struct cm_upkeep *u)
 	if (!join(u->ticker) || !join(u->sweeper))
 		return false;
 	hand_over_counts(u);
+	save_history(u);
 	upkeep_free(u);
 	return true;
 }

@@ -2,16 +2,16 @@
  * upkeep.h - what the server does beside its requests, on two threads.
  *
  * One ticks every second: it reads a changed token file, asks the store
- * whether it can write (health.h), and hands the engine's figures to the
- * store's counters. The other sweeps the store, batch by batch, without pause
- * while there is more, else once a minute.
+ * whether it can write (health.h), and hands the counts of requests to the
+ * store's counters, and every ten seconds to its history. The other sweeps the
+ *store, batch by batch, without pause while there is more, else once a minute.
  *
  * Counters that are kept in the store, over restarts:
  *
  *	requests	but those for health
  *	requests_failed	answered with a status of 500 or above
  *	requests_aborted	whose reply was not delivered
- *	hits, misses	of blobs and manifests, as the faces note them
+ *	hits, misses	of blobs and manifests that were asked for to be read
  *	sent_bytes, received_bytes	of bodies
  *	swept_blobs, swept_bytes, swept_uploads, swept_manifests
  */
@@ -24,7 +24,7 @@
 
 struct cm_auth;
 struct cm_health;
-struct cm_http;
+struct cm_metrics;
 struct cm_store;
 struct cm_upkeep;
 
@@ -33,7 +33,7 @@ struct cm_upkeep_options {
 	struct cm_store *store;
 	struct cm_auth *auth;
 	struct cm_health *health;
-	struct cm_http *http;
+	struct cm_metrics *metrics;
 };
 
 /* Starts both threads. Caller ends them with cm_upkeep_stop(). */

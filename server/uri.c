@@ -145,7 +145,7 @@ int cm_query_parse(const char *query, char *out, struct cm_query *ret,
 	while (query && *query) {
 		len = strcspn(query, "&");
 		if (len > 0 && ret->args_len == CM_QUERY_ARGS_MAX)
-			return cm_error_set(err, CM_ERR_INVALID,
+			return cm_error_set(err, CM_ERR_SIZE,
 					    "more than %d query arguments",
 					    CM_QUERY_ARGS_MAX);
 		if (len > 0) {
@@ -166,4 +166,19 @@ const char *cm_query_get(const struct cm_query *q, const char *name)
 		if (strcmp(q->args[i].name, name) == 0)
 			return q->args[i].value;
 	return NULL;
+}
+
+size_t cm_query_all(const struct cm_query *q, const char *name,
+		    const char **ret, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < q->args_len; i++) {
+		if (strcmp(q->args[i].name, name) != 0)
+			continue;
+		if (n < max)
+			ret[n] = q->args[i].value;
+		n++;
+	}
+	return n;
 }

@@ -47,12 +47,19 @@ struct cm_query {
 /*
  * Takes a query string apart and decodes it ("+" is a space). `query` may be
  * NULL. The arguments point into `out`, which has room for strlen(query) + 1
- * bytes. CM_ERR_INVALID for more than CM_QUERY_ARGS_MAX arguments.
+ * bytes. CM_ERR_SIZE for more than CM_QUERY_ARGS_MAX arguments.
  */
 int cm_query_parse(const char *query, char *out, struct cm_query *ret,
 		   struct cm_error *err);
 
 /* The value of the first argument of that name, or NULL. */
 const char *cm_query_get(const struct cm_query *q, const char *name);
+
+/*
+ * The values of all arguments of that name, in order: how many there are; the
+ * first `max` of them in `ret`.
+ */
+size_t cm_query_all(const struct cm_query *q, const char *name,
+		    const char **ret, size_t max);
 
 #endif

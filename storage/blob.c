@@ -295,6 +295,25 @@ int cm_blob_seek(struct cm_blob *b, int64_t offset, struct cm_error *err)
 	return 0;
 }
 
+int cm_blob_read_all(struct cm_blob *b, void **ret, struct cm_error *err)
+{
+	int64_t size = b->row.info.size, at = 0;
+	cm_autofree char *bytes = malloc((size_t)size + 1);
+	ssize_t n;
+
+	if (!bytes)
+		return cm_error_nomem(err);
+	while (at < size) {
+		n = cm_blob_read(b, bytes + at, (size_t)(size - at), err);
+		if (n < 0)
+			return (int)n;
+		at += n;
+	}
+	bytes[size] = '\0';
+	*ret = cm_take_ptr(bytes);
+	return 0;
+}
+
 void cm_blob_close(struct cm_blob *b)
 {
 	if (!b)

@@ -211,6 +211,49 @@ bool cm_decoder_exhausted(const struct cm_decoder *d)
 	return d->ended && d->in.pos == d->in.size && d->offset == d->src.size;
 }
 
+static int hash_plain(const struct cm_source *src, struct cm_hasher *h,
+		      char *buf, struct cm_error *err)
+{
+	int64_t at = 0;
+	ssize_t n = 0;
+	int r = 0;
+
+	while (r == 0 && (n = source_read(src, buf, PIECE_SIZE, at, err)) > 0) {
+		r = cm_hasher_update(h, buf, (size_t)n, err);
+		at += n;
+	}
+	return r < 0 ? r : n < 0 ? (int)n : 0;
+}
+
+static int hash_frame(const struct cm_source *src, struct cm_hasher *h,
+		      char *buf, struct cm_error *err)
+{
+	cm_auto(decoder) struct cm_decoder *d = NULL;
+	ssize_t n = 0;
+	int r = cm_decoder_new(src, CM_ZSTD_WINDOW_LOG_MAX, &d, err);
+
+	if (r < 0)
+		return r;
+	while (r == 0 && (n = cm_decoder_read(d, buf, PIECE_SIZE, err)) > 0)
+		r = cm_hasher_update(h, buf, (size_t)n, err);
+	return r < 0 ? r : n < 0 ? (int)n : 0;
+}
+
+int cm_source_digest(const struct cm_source *src, bool frame,
+		     enum cm_algorithm algorithm, struct cm_any_digest *ret,
+		     struct cm_error *err)
+{
+	cm_auto(hasher) struct cm_hasher *h = NULL;
+	cm_autofree char *buf = malloc(PIECE_SIZE);
+	int r = buf ? cm_hasher_new_of(algorithm, &h, err)
+		    : cm_error_nomem(err);
+
+	if (r == 0)
+		r = frame ? hash_frame(src, h, buf, err)
+			  : hash_plain(src, h, buf, err);
+	return r < 0 ? r : cm_hasher_final_any(h, ret, err);
+}
+
 /* The client's side of a bad frame: its input, not our data. */
 static int blame_client(struct cm_error *err)
 {

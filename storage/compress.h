@@ -52,6 +52,14 @@ struct cm_frame {
 int cm_frame_check(const struct cm_source *src, int out_fd,
 		   struct cm_frame *ret, struct cm_error *err);
 
+/*
+ * The digest of all of the content of `src`, by `algorithm`. With `frame` the
+ * source is one zstd frame, checked before, and the content what it decodes to.
+ */
+int cm_source_digest(const struct cm_source *src, bool frame,
+		     enum cm_algorithm algorithm, struct cm_any_digest *ret,
+		     struct cm_error *err);
+
 /* Reads the content of a stored frame piece by piece. */
 struct cm_decoder;
 

@@ -237,6 +237,70 @@ int cm_link_remove(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
 int cm_blob_forget(struct cm_tx *tx, const struct cm_digest *d,
 		   struct cm_error *err);
 
+/* ---- aliases of blobs (index_aliases.c) -------------------------------- */
+
+/*
+ * Notes that `name` stands for the blob `d`; nothing to do if it is NULL or a
+ * SHA-256. The caller has checked that it does.
+ */
+int cm_alias_add(struct cm_tx *tx, const struct cm_any_digest *name,
+		 const struct cm_digest *d, struct cm_error *err);
+
+/* The blob's row goes for good. */
+int cm_alias_remove(struct cm_tx *tx, const struct cm_digest *d,
+		    struct cm_error *err);
+
+/*
+ * What the SHA-512 `name` stands for, if the repository has it: 1 found, 0
+ * not, <0. The other one finds it whoever has it.
+ */
+int cm_alias_find(struct cm_db *db, int64_t repo_id,
+		  const struct cm_any_digest *name, struct cm_digest *ret,
+		  struct cm_error *err);
+int cm_alias_find_any(struct cm_db *db, const struct cm_any_digest *name,
+		      struct cm_digest *ret, struct cm_error *err);
+
+/* ---- referrers (index_referrers.c) -------------------------------------- */
+
+/* Lists the manifest under its subject, if it has one. */
+int cm_referrer_add(struct cm_tx *tx, int64_t repo_id,
+		    const struct cm_digest *d, const struct cm_manifest *m,
+		    struct cm_error *err);
+
+/* A manifest that is being removed is listed no more. */
+int cm_referrer_remove(struct cm_tx *tx, int64_t repo_id,
+		       const struct cm_digest *d, struct cm_error *err);
+
+/* cm_store_referrers(), of a repository by number. */
+int cm_referrer_list(struct cm_db *db, int64_t repo_id,
+		     const struct cm_referrer_filter *filter, cm_referrer_fn fn,
+		     void *arg, struct cm_error *err);
+
+/* A manifest of before the table of referrers. */
+struct cm_old_manifest {
+	int64_t repo_id;
+	struct cm_digest digest;
+	char *media_type; /* caller frees */
+	struct cm_manifest *parsed;
+};
+
+/* One batch of them, in the order of the index. */
+struct cm_referrer_fill {
+	struct cm_old_manifest *items;
+	size_t len;
+	bool last; /* there are none behind them */
+};
+
+/*
+ * Finds at most `max` manifests that were not looked through: 1, with `last`
+ * set if there are no more; 0 if all were; <0. `parsed` stays NULL.
+ */
+int cm_referrer_fill_find(struct cm_db *db, struct cm_referrer_fill *fill,
+			  size_t max, struct cm_error *err);
+
+/* Lists those that have a subject, and are still there; notes how far it is. */
+int cm_referrer_fill_tx(struct cm_tx *tx, void *arg, struct cm_error *err);
+
 /* ---- what damage breaks (index_damage.c) ------------------------------- */
 
 /*
@@ -310,6 +374,8 @@ int cm_tag_delete_tx(struct cm_tx *tx, void *arg, struct cm_error *err);
 struct cm_manifest_row {
 	struct cm_digest digest;
 	char *media_type; /* caller frees */
+	/* By tag: what the tag's manifest was put by. Else `digest`. */
+	struct cm_any_digest name;
 };
 
 /*

@@ -259,6 +259,8 @@ int cm_link_remove(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
 	if (holders > 0)
 		return 0;
 	r = remove_row(tx, ret, err);
+	if (r == 0)
+		r = cm_alias_remove(tx, d, err);
 	return r < 0 ? r : 1;
 }
 

@@ -121,6 +121,9 @@ static int remove_manifest(struct cm_tx *tx, int64_t repo_id,
 	if (r == 0)
 		r = cm_damage_forget(tx, repo_id, d, err);
 	if (r == 0)
+		r = cm_referrer_remove(tx, repo_id, d, err);
+	/* The manifest's own bytes. */
+	if (r == 0)
 		r = add_refs(tx, repo_id, d, -1, since_ms, err);
 	return r < 0 ? r : count_repository(tx, repo_id, -1, err);
 }
@@ -338,12 +341,16 @@ static int check_condition(struct cm_tx *tx,
 static int missing(const struct cm_descriptor *ref,
 		   const struct cm_manifest_put *put, struct cm_error *err)
 {
-	char text[CM_DIGEST_TEXT_SIZE];
+	char text[CM_ANY_DIGEST_TEXT_SIZE];
 
+	if (ref->sha512)
+		cm_any_digest_format(ref->sha512, text);
+	else
+		cm_digest_format(&ref->digest, text);
 	return cm_error_set(err, CM_ERR_MISSING_BLOB,
 			    "repository \"%s\" does not have %s, which the "
 			    "manifest names",
-			    put->repo, cm_digest_format(&ref->digest, text));
+			    put->repo, text);
 }
 
 static int wrong_size(const struct cm_descriptor *ref, int64_t size,
@@ -486,36 +493,45 @@ static int leave_old_target(struct cm_tx *tx, int64_t repo_id, const char *tag,
 	return r < 0 ? r : cm_ghost_forget(tx, repo_id, tag, err);
 }
 
+/* NULL unless the manifest is put by SHA-512. */
+static struct cm_bind bind_name(const struct cm_any_digest *name)
+{
+	if (!name || name->algorithm != CM_SHA512)
+		return CM_NULL;
+	return CM_BLOB(name->sha512, CM_SHA512_LEN);
+}
+
 /* 1 if the tag is pinned. */
-static int write_tag(struct cm_tx *tx, int64_t repo_id,
+static int write_tag(struct cm_tx *tx, int64_t repo_id, const char *tag,
 		     const struct cm_manifest_put_job *j, struct cm_error *err)
 {
 	cm_auto(stmt) sqlite3_stmt *st = NULL;
 	int r = cm_db_query(
 		tx->db,
 		"INSERT INTO tags(repo_id, name, digest, created_ms,"
-		" updated_ms, pulled_ms, writer, used, scope, pinned)"
-		" SELECT ?1, ?2, ?3, ?4, ?4, 0, ?5, ?6, scope, pinned"
+		" updated_ms, pulled_ms, writer, used, sha512, scope, pinned)"
+		" SELECT ?1, ?2, ?3, ?4, ?4, 0, ?5, ?6, ?7, scope, pinned"
 		" FROM repositories WHERE id = ?1"
-		" ON CONFLICT(repo_id, name) DO UPDATE SET"
-		" digest = ?3, updated_ms = ?4, writer = ?5, used = ?6"
+		" ON CONFLICT(repo_id, name) DO UPDATE SET digest = ?3,"
+		" updated_ms = ?4, writer = ?5, used = ?6, sha512 = ?7"
 		" RETURNING pinned",
-		&st, err, CM_INT(repo_id), CM_TEXT(j->put->tag),
+		&st, err, CM_INT(repo_id), CM_TEXT(tag),
 		CM_DIGEST(&j->info->digest), CM_INT(tx->now_ms),
-		CM_TEXT(j->put->writer), CM_INT(cm_index_tick(tx->index)));
+		CM_TEXT(j->put->writer), CM_INT(cm_index_tick(tx->index)),
+		bind_name(j->put->name));
 
 	return r > 0 ? sqlite3_column_int(st, 0) != 0 : r;
 }
 
-static int point_tag(struct cm_tx *tx, int64_t repo_id,
+static int point_tag(struct cm_tx *tx, int64_t repo_id, const char *tag,
 		     const struct cm_manifest_put_job *j, struct cm_error *err)
 {
 	struct cm_digest old;
 	bool new, pinned;
-	int r = leave_old_target(tx, repo_id, j->put->tag, &new, &old, err);
+	int r = leave_old_target(tx, repo_id, tag, &new, &old, err);
 
 	if (r == 0)
-		r = write_tag(tx, repo_id, j, err);
+		r = write_tag(tx, repo_id, tag, j, err);
 	pinned = r > 0;
 	if (pinned && !new)
 		r = cm_pin_count(tx, repo_id, &old, -1, err);
@@ -523,6 +539,18 @@ static int point_tag(struct cm_tx *tx, int64_t repo_id,
 		r = cm_pin_count(tx, repo_id, &j->info->digest, 1, err);
 	if (r >= 0)
 		r = count_tags(tx, repo_id, &j->info->digest, 1, err);
+	return r;
+}
+
+static int point_tags(struct cm_tx *tx, int64_t repo_id,
+		      const struct cm_manifest_put_job *j, struct cm_error *err)
+{
+	int r = 0;
+
+	if (j->put->tag)
+		r = point_tag(tx, repo_id, j->put->tag, j, err);
+	for (size_t i = 0; r == 0 && i < j->put->more_tags_len; i++)
+		r = point_tag(tx, repo_id, j->put->more_tags[i], j, err);
 	return r;
 }
 
@@ -571,8 +599,14 @@ int cm_manifest_put_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 	} else if (r > 0) {
 		r = check_refs(tx, repo_id, j, err);
 	}
-	if (r == 0 && j->put->tag)
-		r = point_tag(tx, repo_id, j, err);
+	/* A manifest of before the table is listed from now on, too. */
+	if (r == 0)
+		r = cm_referrer_add(tx, repo_id, &j->info->digest,
+				    j->put->parsed, err);
+	if (r == 0)
+		r = cm_alias_add(tx, j->put->name, &j->info->digest, err);
+	if (r == 0)
+		r = point_tags(tx, repo_id, j, err);
 	return r;
 }
 
@@ -581,6 +615,18 @@ int cm_manifest_put_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 #define NOT_BROKEN                                                             \
 	" AND NOT EXISTS (SELECT 1 FROM broken b"                              \
 	" WHERE b.repo_id = m.repo_id AND b.digest = m.digest)"
+
+static void read_name(sqlite3_stmt *st, int column, const struct cm_digest *d,
+		      struct cm_any_digest *ret)
+{
+	if (sqlite3_column_bytes(st, column) != CM_SHA512_LEN) {
+		*ret = (struct cm_any_digest){.algorithm = CM_SHA256,
+					      .sha256 = *d};
+		return;
+	}
+	ret->algorithm = CM_SHA512;
+	memcpy(ret->sha512, sqlite3_column_blob(st, column), CM_SHA512_LEN);
+}
 
 int cm_manifest_find(struct cm_db *db, int64_t repo_id, const char *tag,
 		     const struct cm_digest *d, struct cm_manifest_row *ret,
@@ -592,7 +638,8 @@ int cm_manifest_find(struct cm_db *db, int64_t repo_id, const char *tag,
 	if (tag)
 		r = cm_db_query(
 			db,
-			"SELECT m.digest, m.media_type FROM tags t CROSS JOIN"
+			"SELECT m.digest, m.media_type, t.sha512"
+			" FROM tags t CROSS JOIN"
 			" manifests m ON m.repo_id = t.repo_id AND"
 			" m.digest = t.digest"
 			" WHERE t.repo_id = ? AND t.name = ?" NOT_BROKEN,
@@ -600,7 +647,7 @@ int cm_manifest_find(struct cm_db *db, int64_t repo_id, const char *tag,
 	else
 		r = cm_db_query(
 			db,
-			"SELECT m.digest, m.media_type FROM manifests m"
+			"SELECT m.digest, m.media_type, NULL FROM manifests m"
 			" WHERE m.repo_id = ? AND m.digest = ?" NOT_BROKEN,
 			&st, err, CM_INT(repo_id), CM_DIGEST(d));
 	if (r <= 0)
@@ -608,6 +655,8 @@ int cm_manifest_find(struct cm_db *db, int64_t repo_id, const char *tag,
 	r = cm_column_digest(st, 0, &ret->digest, err);
 	if (r == 0)
 		r = cm_column_text(st, 1, &ret->media_type, err);
+	if (r == 0)
+		read_name(st, 2, &ret->digest, &ret->name);
 	return r < 0 ? r : 1;
 }
 

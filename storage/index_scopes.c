@@ -148,12 +148,28 @@ int cm_scope_of(struct cm_db *db, const char *repo, struct cm_scope_use *ret,
 	return r;
 }
 
+/* Rows of name, bytes and quota. */
+static int each_scope(sqlite3_stmt *st, int r, cm_scope_fn fn, void *arg,
+		      struct cm_error *err)
+{
+	struct cm_scope_info info;
+
+	for (; r > 0; r = cm_db_next(st, err)) {
+		info.name = (const char *)sqlite3_column_text(st, 0);
+		info.bytes = sqlite3_column_int64(st, 1);
+		info.quota = sqlite3_column_int64(st, 2);
+		r = info.name ? fn(arg, &info) : cm_error_nomem(err);
+		if (r != 0)
+			return r;
+	}
+	return r;
+}
+
 int cm_store_scopes(struct cm_store *s, const char *after, size_t limit,
 		    cm_scope_fn fn, void *arg, struct cm_error *err)
 {
 	cm_auto(reader) struct cm_db *db = NULL;
 	cm_auto(stmt) sqlite3_stmt *st = NULL;
-	struct cm_scope_info info;
 	int r = cm_index_reader(s->index, &db, err);
 
 	if (r == 0)
@@ -164,13 +180,21 @@ int cm_store_scopes(struct cm_store *s, const char *after, size_t limit,
 			" ORDER BY name LIMIT ?",
 			&st, err, CM_TEXT(after ? after : ""),
 			CM_INT(limit > INT32_MAX ? INT32_MAX : (int64_t)limit));
-	for (; r > 0; r = cm_db_next(st, err)) {
-		info.name = (const char *)sqlite3_column_text(st, 0);
-		info.bytes = sqlite3_column_int64(st, 1);
-		info.quota = sqlite3_column_int64(st, 2);
-		r = info.name ? fn(arg, &info) : cm_error_nomem(err);
-		if (r != 0)
-			return r;
-	}
-	return r;
+	return each_scope(st, r, fn, arg, err);
+}
+
+int cm_store_quotas(struct cm_store *s, cm_scope_fn fn, void *arg,
+		    struct cm_error *err)
+{
+	cm_auto(reader) struct cm_db *db = NULL;
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_index_reader(s->index, &db, err);
+
+	if (r == 0)
+		r = cm_db_query(db,
+				"SELECT name, bytes, quota FROM scopes"
+				" INDEXED BY scopes_limited WHERE quota > 0"
+				" ORDER BY name LIMIT ?",
+				&st, err, CM_INT(CM_SCOPES_MAX));
+	return each_scope(st, r, fn, arg, err);
 }

@@ -355,3 +355,19 @@ bool cm_leases_all_held(struct cm_leases *l, int64_t now_ms)
 {
 	return atomic_load(&l->all_until_ms) > now_ms;
 }
+
+int64_t cm_leases_count(struct cm_leases *l, int64_t now_ms)
+{
+	int64_t n = 0;
+
+	for (size_t i = 0; i < SHARDS; i++) {
+		struct shard *s = &l->shards[i];
+
+		pthread_mutex_lock(&s->lock);
+		for (size_t j = 0; j < SLOTS; j++)
+			n += s->slots[j].key != 0 &&
+			     s->slots[j].until_ms >= now_ms;
+		pthread_mutex_unlock(&s->lock);
+	}
+	return n;
+}

@@ -77,6 +77,9 @@ int64_t cm_leases_end(struct cm_leases *l);
 /* Counts everything as leased until `until_ms` (monotonic). */
 void cm_leases_hold_all(struct cm_leases *l, int64_t until_ms);
 
+/* How many are held at `now_ms`, but for those without a slot of their own. */
+int64_t cm_leases_count(struct cm_leases *l, int64_t now_ms);
+
 /* Is everything held at `now_ms`? */
 bool cm_leases_all_held(struct cm_leases *l, int64_t now_ms);
 

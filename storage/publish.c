@@ -47,6 +47,8 @@ static int publish_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 	if (r == 0)
 		r = cm_link_add(tx, j->repo_id, &info->digest, info->size, err);
 	if (r == 0)
+		r = cm_alias_add(tx, j->candidate->name, &info->digest, err);
+	if (r == 0)
 		r = end_session(tx, j->candidate->session, err);
 	/* Here, since no purge can come between the link and its lease. */
 	if (r == 0)

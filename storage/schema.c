@@ -17,6 +17,13 @@
  *	manifests.tags, .parents
  *			how many tags and index manifests name it
  *	broken		manifests that lost a blob to damage (index_damage.c)
+ *	aliases		which blob a SHA-512 stands for. It goes with the
+ *			blob's row, but for a damaged blob's, which may come
+ *			back and is then still named by it
+ *	tags.sha512	what a tag's manifest was put by, if by SHA-512
+ *	referrers	which manifest names a subject (index_referrers.c)
+ *	referrers_fill	one row while manifests of before that table are looked
+ *			through: how far that is
  *	totals		running totals, so that nothing is ever counted
  *	scopes		the first parts of repositories' paths: how many bytes
  *			of content their repositories reference, once for each,
@@ -106,6 +113,23 @@ static const char *const steps[] = {
 	"	reasons INTEGER NOT NULL,"
 	"	PRIMARY KEY(repo_id, digest)) WITHOUT ROWID;",
 
+	"CREATE TABLE aliases("
+	"	sha512 BLOB PRIMARY KEY,"
+	"	digest BLOB NOT NULL) WITHOUT ROWID;"
+	"CREATE INDEX aliases_digest ON aliases(digest);"
+	"ALTER TABLE tags ADD COLUMN sha512 BLOB;"
+	"CREATE TABLE referrers("
+	"	repo_id INTEGER NOT NULL,"
+	"	subject BLOB NOT NULL," /* 32 bytes, or 64 of a SHA-512 */
+	"	manifest BLOB NOT NULL,"
+	"	artifact_type TEXT," /* as listed; NULL: none */
+	"	PRIMARY KEY(repo_id, subject, manifest)) WITHOUT ROWID;"
+	"CREATE INDEX referrers_type"
+	"	ON referrers(repo_id, subject, artifact_type, manifest);"
+	"CREATE INDEX referrers_manifest ON referrers(repo_id, manifest);"
+	"CREATE TABLE referrers_fill("
+	"	repo_id INTEGER NOT NULL, manifest BLOB NOT NULL);"
+	"INSERT INTO referrers_fill VALUES(0, x'');",
 	/* Limits: the order of eviction, scopes, pins. */
 	"CREATE TABLE scopes("
 	"	id INTEGER PRIMARY KEY,"
@@ -161,6 +185,19 @@ static const char *const steps[] = {
 	"	WHERE tags = 0 AND parents = 0;"
 	"CREATE INDEX manifests_scope_lru ON manifests(scope, used)"
 	"	WHERE tags = 0 AND parents = 0;",
+
+	/* The history of use, in days since 1970 (index_usage.c). */
+	"CREATE TABLE usage("
+	"	day INTEGER NOT NULL,"
+	"	scope TEXT NOT NULL," /* "": all without a row */
+	"	kind TEXT NOT NULL,"
+	"	hits INTEGER NOT NULL,"
+	"	misses INTEGER NOT NULL,"
+	"	errors INTEGER NOT NULL,"
+	"	writes INTEGER NOT NULL,"
+	"	sent_bytes INTEGER NOT NULL,"
+	"	received_bytes INTEGER NOT NULL,"
+	"	PRIMARY KEY(day, scope, kind)) WITHOUT ROWID;",
 };
 
 #define STEPS_LEN ((int64_t)(sizeof(steps) / sizeof(steps[0])))

@@ -386,26 +386,6 @@ static int find_manifest(struct cm_store *s, const char *repo, const char *tag,
 	return r;
 }
 
-static int read_whole(struct cm_blob *b, int64_t size, void **ret,
-		      struct cm_error *err)
-{
-	cm_autofree char *bytes = malloc((size_t)size + 1);
-	int64_t at = 0;
-	ssize_t n;
-
-	if (!bytes)
-		return cm_error_nomem(err);
-	while (at < size) {
-		n = cm_blob_read(b, bytes + at, (size_t)(size - at), err);
-		if (n < 0)
-			return (int)n;
-		at += n;
-	}
-	bytes[size] = '\0';
-	*ret = cm_take_ptr(bytes);
-	return 0;
-}
-
 static int load_bytes(struct cm_store *s, const char *repo,
 		      struct cm_stored_manifest *m, struct cm_error *err)
 {
@@ -413,7 +393,7 @@ static int load_bytes(struct cm_store *s, const char *repo,
 	int r = cm_store_blob_open(s, repo, &m->digest, &b, err);
 
 	if (r == 0)
-		r = read_whole(b, m->size, &m->bytes, err);
+		r = cm_blob_read_all(b, &m->bytes, err);
 	return r;
 }
 
@@ -434,6 +414,7 @@ int cm_store_manifest_get(struct cm_store *s, const char *repo, const char *tag,
 	}
 	*ret = (struct cm_stored_manifest){
 		.digest = row.digest,
+		.name = row.name,
 		.media_type = row.media_type,
 		.size = blob.info.size,
 	};
@@ -444,6 +425,11 @@ int cm_store_manifest_get(struct cm_store *s, const char *repo, const char *tag,
 	}
 	cm_notes_pulled(s->notes, repo_id, tag, &ret->digest);
 	return 0;
+}
+
+int64_t cm_store_leases(struct cm_store *s)
+{
+	return cm_leases_count(s->leases, cm_monotonic_ms());
 }
 
 void cm_stored_manifest_release(struct cm_stored_manifest *m)

@@ -187,6 +187,16 @@ int cm_store_condemn(struct cm_store *s, const struct cm_digest *d,
 int cm_store_reap(struct cm_store *s, int64_t due_before_ms,
 		  struct cm_sweep_result *ret, struct cm_error *err);
 
+/* ---- referrers.c ------------------------------------------------------- */
+
+/*
+ * BLOCKING. Looks through one batch of the manifests that were put before the
+ * index kept referrers. Sets `*ret_more` if there are more. Costs one look
+ * into the index when all are done.
+ */
+int cm_store_fill_referrers(struct cm_store *s, bool *ret_more,
+			    struct cm_error *err);
+
 /* ---- publish.c --------------------------------------------------------- */
 
 /* Bytes that are to become a blob; what the upload hands over. */
@@ -195,6 +205,7 @@ struct cm_candidate {
 	const void *memory;	  /* or NULL, then `temp` holds them */
 	struct cm_temp *temp;
 	const char *session; /* id of a session to end with it, or NULL */
+	const struct cm_any_digest *name; /* as asked for; NULL: SHA-256 */
 };
 
 /*

@@ -404,6 +404,8 @@ int cm_store_sweep(struct cm_store *s, struct cm_sweep_result *ret,
 	if (r == 0)
 		r = cm_store_reap(s, due_before(s), ret, err);
 	if (r == 0)
+		r = cm_store_fill_referrers(s, &ret->more, err);
+	if (r == 0)
 		r = sweep_files(s, err);
 	if (r == 0)
 		r = cm_bytes_clear_uploads(s->bytes, UPLOADS_A_BATCH,

@@ -554,31 +554,57 @@ static int examine(struct cm_upload *u, struct cm_temp *plain,
 	return 0;
 }
 
-static int check_digest(const struct cm_digest *expected,
-			const struct cm_digest *got, struct cm_error *err)
+/*
+ * The SHA-256 is known by now. A SHA-512 is computed only for who asks for it,
+ * from the bytes at hand.
+ */
+static int digest_as(const struct cm_candidate *c, enum cm_algorithm algorithm,
+		     struct cm_any_digest *ret, struct cm_error *err)
 {
-	char want_text[CM_DIGEST_TEXT_SIZE], got_text[CM_DIGEST_TEXT_SIZE];
+	struct cm_source src = {
+		.memory = c->memory,
+		.fd = c->temp->fd,
+		.size = c->info.stored_size,
+	};
 
-	if (cm_digest_equal(expected, got))
-		return 0;
+	if (algorithm != CM_SHA256)
+		return cm_source_digest(&src,
+					c->info.encoding == CM_ENCODING_ZSTD,
+					algorithm, ret, err);
+	ret->algorithm = CM_SHA256;
+	ret->sha256 = c->info.digest;
+	return 0;
+}
+
+static int check_digest(const struct cm_candidate *c,
+			const struct cm_any_digest *expected,
+			struct cm_error *err)
+{
+	char want_text[CM_ANY_DIGEST_TEXT_SIZE];
+	char got_text[CM_ANY_DIGEST_TEXT_SIZE];
+	struct cm_any_digest got;
+	int r = digest_as(c, expected->algorithm, &got, err);
+
+	if (r < 0 || cm_any_digest_equal(expected, &got))
+		return r;
 	return cm_error_set(err, CM_ERR_DIGEST,
 			    "the bytes received have the digest %s, not %s",
-			    cm_digest_format(got, got_text),
-			    cm_digest_format(expected, want_text));
+			    cm_any_digest_format(&got, got_text),
+			    cm_any_digest_format(expected, want_text));
 }
 
 static int commit(struct cm_upload *u, struct cm_candidate *c,
-		  const struct cm_digest *expected, struct cm_error *err)
+		  struct cm_error *err)
 {
 	struct cm_temp plain = {.fd = -1};
 	int r = examine(u, &plain, &c->info, err);
 
-	if (r == 0)
-		r = check_digest(expected, &c->info.digest, err);
-	if (r == CM_ERR_DIGEST || r == CM_ERR_INVALID || r == CM_ERR_SIZE)
-		refuse(u);
 	c->temp = plain.fd >= 0 ? &plain : &u->temp;
 	c->memory = c->temp->fd < 0 ? u->buffer : NULL;
+	if (r == 0)
+		r = check_digest(c, c->name, err);
+	if (r == CM_ERR_DIGEST || r == CM_ERR_INVALID || r == CM_ERR_SIZE)
+		refuse(u);
 	if (r == 0)
 		r = cm_store_publish(u->store, u->repo, c, err);
 	if (u->temp.spoilt)
@@ -587,12 +613,16 @@ static int commit(struct cm_upload *u, struct cm_candidate *c,
 	return r;
 }
 
-int cm_upload_commit(struct cm_upload *u, const struct cm_digest *expected,
-		     struct cm_blob_info *ret, struct cm_error *err)
+int cm_upload_commit_as(struct cm_upload *u,
+			const struct cm_any_digest *expected,
+			struct cm_blob_info *ret, struct cm_error *err)
 {
-	struct cm_candidate c = {.session = u->id[0] ? u->id : NULL};
+	struct cm_candidate c = {
+		.session = u->id[0] ? u->id : NULL,
+		.name = expected,
+	};
 	bool in_file = u->temp.fd >= 0;
-	int r = commit(u, &c, expected, err);
+	int r = commit(u, &c, err);
 
 	/* The hash has been used up: who tries again computes it again. */
 	cm_hasher_free(cm_take_ptr(u->hasher));
@@ -605,6 +635,17 @@ int cm_upload_commit(struct cm_upload *u, const struct cm_digest *expected,
 		cm_bytes_session_remove(u->store->bytes, u->id, NULL);
 	*ret = c.info;
 	return 0;
+}
+
+int cm_upload_commit(struct cm_upload *u, const struct cm_digest *expected,
+		     struct cm_blob_info *ret, struct cm_error *err)
+{
+	struct cm_any_digest name = {
+		.algorithm = CM_SHA256,
+		.sha256 = *expected,
+	};
+
+	return cm_upload_commit_as(u, &name, ret, err);
 }
 
 int cm_upload_cancel(struct cm_store *s, const char *repo, const char *id,

@@ -9,6 +9,7 @@
 #	# Timeout: 300            seconds until it counts as failed (120)
 #	# Quick: no               run only with tests/run --all
 #	# Sanitize: address thread   run again with these builds
+#	# Tools: crane            built by deploy/go-tools before its time runs
 #
 # Each thing it proves is a line "ok NAME" or "not ok NAME" on stdout; all else
 # that it prints is shown only when it fails. It exits 77 after skip. The script
@@ -183,14 +184,15 @@ alive()
 # start_daemon [ARGUMENT…]: starts cachemountd on a free loopback port and waits
 # until it is ready. Sets DAEMON_PID, DAEMON_LOG (its stderr and stdout), URL
 # and HOSTPORT. The data folder is $DATA, $WORK/data unless set. It is stopped
-# when the script ends. A port lost to another program is tried anew.
+# when the script ends. A port lost to another program is tried anew. DAEMON_PORT
+# set: on that one, as before a restart.
 start_daemon()
 {
 	local try
 	DATA=${DATA:-$WORK/data}
 	mkdir -p "$DATA"
 	for try in 1 2 3; do
-		HOSTPORT=127.0.0.1:$(free_port)
+		HOSTPORT=127.0.0.1:${DAEMON_PORT:-$(free_port)}
 		URL=http://$HOSTPORT
 		DAEMON_LOG=$(mktemp "$WORK/daemon.XXXXXX.log")
 		# SC2034: for the scripts to read.

@@ -47,6 +47,9 @@ static int read_manifest(const struct cm_manifest *m,
 	    m->descriptors_len == 0 || config->kind != CM_REF_CONFIG)
 		return cm_error_set(err, CM_ERR_UNSUPPORTED,
 				    "the manifest is no snapshot");
+	if (m->has_sha512)
+		return cm_error_set(err, CM_ERR_UNSUPPORTED,
+				    "the snapshot names blobs by SHA-512");
 	if (strcmp(config->media_type, CM_MEDIA_TREE) != 0)
 		return cm_error_set(err, CM_ERR_UNSUPPORTED,
 				    "the snapshot's tree is of media type "

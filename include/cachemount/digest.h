@@ -1,6 +1,10 @@
 /*
  * digest.h - the name of a blob: the SHA-256 of its content, as
  * "sha256:<64 lower-case hex>" (OCI image-spec, descriptor, "Digests").
+ *
+ * Everything is kept under that name. A client may say the SHA-512 instead
+ * ("sha512:<128 lower-case hex>"): struct cm_any_digest is either, and the
+ * store knows which SHA-256 it stands for (cm_store_resolve()).
  */
 #ifndef CACHEMOUNT_DIGEST_H
 #define CACHEMOUNT_DIGEST_H
@@ -49,19 +53,66 @@ static inline bool cm_digest_equal(const struct cm_digest *a,
 int cm_digest_of(const void *data, size_t len, struct cm_digest *ret,
 		 struct cm_error *err);
 
-/* A running SHA-256. Not shared between threads without a lock. */
+enum cm_algorithm {
+	CM_SHA256 = 0,
+	CM_SHA512 = 1,
+};
+
+#define CM_SHA512_LEN		64
+#define CM_ANY_DIGEST_TEXT_SIZE 136 /* "sha512:" + hex + NUL */
+
+/* A digest of either algorithm, as a client gives it. */
+struct cm_any_digest {
+	enum cm_algorithm algorithm;
+	union {
+		struct cm_digest sha256;
+		uint8_t sha512[CM_SHA512_LEN];
+	};
+};
+
+/* As cm_digest_parse(), of both algorithms. */
+int cm_any_digest_parse(const char *text, size_t len, struct cm_any_digest *ret,
+			struct cm_error *err);
+
+/* Writes what cm_any_digest_parse() takes, and a NUL; returns `out`. */
+char *cm_any_digest_format(const struct cm_any_digest *d,
+			   char out[static CM_ANY_DIGEST_TEXT_SIZE]);
+
+/* The same algorithm and the same bytes? */
+bool cm_any_digest_equal(const struct cm_any_digest *a,
+			 const struct cm_any_digest *b);
+
+/* The digest's bytes, 32 or 64 of them; borrowed from `d`. */
+const uint8_t *cm_any_digest_bytes(const struct cm_any_digest *d,
+				   size_t *ret_len);
+
+/* The digest of `len` bytes at `data` by `algorithm`, in one go. */
+int cm_any_digest_of(enum cm_algorithm algorithm, const void *data, size_t len,
+		     struct cm_any_digest *ret, struct cm_error *err);
+
+/* A running hash. Not shared between threads without a lock. */
 struct cm_hasher;
 
-/* A new, empty hash. Caller frees with cm_hasher_free(). */
+/* A new, empty SHA-256. Caller frees with cm_hasher_free(). */
 int cm_hasher_new(struct cm_hasher **ret, struct cm_error *err);
+
+/* The same of either algorithm. */
+int cm_hasher_new_of(enum cm_algorithm algorithm, struct cm_hasher **ret,
+		     struct cm_error *err);
 
 /* Adds `len` bytes. */
 int cm_hasher_update(struct cm_hasher *h, const void *data, size_t len,
 		     struct cm_error *err);
 
-/* Ends the hash and writes it to `*ret`; cm_hasher_reset() starts another. */
+/*
+ * Ends a SHA-256 and writes it to `*ret`; cm_hasher_reset() starts another.
+ */
 int cm_hasher_final(struct cm_hasher *h, struct cm_digest *ret,
 		    struct cm_error *err);
+
+/* The same for a hash of either algorithm. */
+int cm_hasher_final_any(struct cm_hasher *h, struct cm_any_digest *ret,
+			struct cm_error *err);
 
 /* Empties the hash for another use. */
 int cm_hasher_reset(struct cm_hasher *h, struct cm_error *err);

@@ -23,7 +23,9 @@ enum cm_reference_kind {
 
 struct cm_descriptor {
 	enum cm_reference_kind kind;
-	struct cm_digest digest;
+	struct cm_digest digest; /* all zero if only `sha512` is known */
+	/* The digest as it is written, if by SHA-512; else NULL. */
+	struct cm_any_digest *sha512;
 	int64_t size;
 	char *media_type; /* never NULL */
 	bool foreign;	  /* nondistributable: may legally be absent */
@@ -34,7 +36,8 @@ struct cm_manifest {
 	char *artifact_type; /* artifactType, else NULL */
 	bool index;	     /* an image index or a Docker list */
 	bool has_subject;
-	struct cm_digest subject;	   /* need not exist */
+	struct cm_any_digest subject; /* need not exist */
+	bool has_sha512; /* some descriptor is written by SHA-512 */
 	struct cm_descriptor *descriptors; /* config first, then in order */
 	size_t descriptors_len;
 };
@@ -53,6 +56,13 @@ struct cm_manifest {
  */
 int cm_manifest_parse(const void *json, size_t len, const char *content_type,
 		      struct cm_manifest **ret, struct cm_error *err);
+
+/*
+ * What the manifest is listed as among the referrers of its subject: its
+ * artifactType, else an image manifest's config mediaType, else NULL
+ * (distribution-spec, "Listing Referrers"). Borrowed from `m`.
+ */
+const char *cm_manifest_referrer_type(const struct cm_manifest *m);
 
 /* Frees a manifest and all it holds; NULL is legal. */
 void cm_manifest_free(struct cm_manifest *m);

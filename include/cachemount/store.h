@@ -86,6 +86,25 @@ void cm_store_close(struct cm_store *s);
 /* 0 if the store can take a write now; else the reason (BLOCKING, brief). */
 int cm_store_check_writable(struct cm_store *s, struct cm_error *err);
 
+/* ---- names ---------------------------------------------------------- */
+
+/*
+ * The SHA-256 of what `repo` has under `name`. That of a SHA-256 is itself, and
+ * nothing is looked up. CM_ERR_NOT_FOUND for a SHA-512 that nobody has pushed
+ * by, or of something that `repo` does not have. `repo` NULL: whoever has it,
+ * for a caller that checks then what it may have.
+ */
+int cm_store_resolve(struct cm_store *s, const char *repo,
+		     const struct cm_any_digest *name, struct cm_digest *ret,
+		     struct cm_error *err);
+
+/*
+ * Sets `digest` of those descriptors of `m` that are written by SHA-512. One
+ * that `repo` does not have keeps its zeroes, which nothing is named by.
+ */
+int cm_store_resolve_manifest(struct cm_store *s, const char *repo,
+			      struct cm_manifest *m, struct cm_error *err);
+
 /* ---- blobs ---------------------------------------------------------- */
 
 enum cm_encoding {
@@ -154,6 +173,12 @@ ssize_t cm_blob_read(struct cm_blob *b, void *buf, size_t len,
  * a blob stored as zstd, which is decoded up to there.
  */
 int cm_blob_seek(struct cm_blob *b, int64_t offset, struct cm_error *err);
+
+/*
+ * Reads the content from the running offset 0 to its end into memory, with a
+ * NUL behind it: for what is known to be small. Caller frees with free().
+ */
+int cm_blob_read_all(struct cm_blob *b, void **ret, struct cm_error *err);
 
 /* Closes; NULL is legal. */
 void cm_blob_close(struct cm_blob *b);
@@ -252,6 +277,15 @@ int cm_upload_sync(struct cm_upload *u, struct cm_error *err);
 int cm_upload_commit(struct cm_upload *u, const struct cm_digest *expected,
 		     struct cm_blob_info *ret, struct cm_error *err);
 
+/*
+ * The same for a digest of either algorithm. By a SHA-512 the blob is found
+ * from then on (cm_store_resolve()); it is computed here, by reading the bytes
+ * a second time. `ret` tells the SHA-256.
+ */
+int cm_upload_commit_as(struct cm_upload *u,
+			const struct cm_any_digest *expected,
+			struct cm_blob_info *ret, struct cm_error *err);
+
 /* BLOCKING. Ends the session and removes its bytes. */
 int cm_upload_cancel(struct cm_store *s, const char *repo, const char *id,
 		     struct cm_error *err);
@@ -273,16 +307,26 @@ enum cm_tag_condition {
 struct cm_manifest_put {
 	const char *repo;
 	const char *tag; /* NULL: by digest only */
+	/* Tags to point at it besides, without condition. */
+	const char *const *more_tags;
+	size_t more_tags_len;
+	/*
+	 * A digest of the bytes, which the caller has checked. By a SHA-512 it
+	 * is found from then on, and its tags tell it; NULL: by SHA-256 only.
+	 */
+	const struct cm_any_digest *name;
 	const void *bytes;
 	size_t len;
-	const struct cm_manifest *parsed; /* of the same bytes */
+	/* Of the same bytes, resolved (cm_store_resolve_manifest()). */
+	const struct cm_manifest *parsed;
 	enum cm_tag_condition condition;
 	struct cm_digest match;
 	const char *writer; /* who writes, recorded; NULL: anonymous */
 };
 
 /*
- * BLOCKING. Stores a manifest and points the tag at it, in one transaction.
+ * BLOCKING. Stores a manifest and points the tags at it, in one transaction.
+ * One with a subject is among that one's referrers from then on.
  * Fails, changing nothing, with CM_ERR_MISSING_BLOB if `repo` lacks a blob or
  * manifest that it names (the message names the digest), CM_ERR_SIZE if a
  * descriptor's size is not the blob's, CM_ERR_PRECONDITION if the condition
@@ -295,6 +339,8 @@ int cm_store_manifest_put(struct cm_store *s, const struct cm_manifest_put *put,
 /* A stored manifest, as found. */
 struct cm_stored_manifest {
 	struct cm_digest digest;
+	/* What the tag was put by, of either algorithm; else `digest`. */
+	struct cm_any_digest name;
 	char *media_type;
 	void *bytes; /* NULL if only asked about */
 	int64_t size;
@@ -315,7 +361,8 @@ int cm_store_manifest_get(struct cm_store *s, const char *repo, const char *tag,
 void cm_stored_manifest_release(struct cm_stored_manifest *m);
 
 /*
- * BLOCKING. Removes a manifest and the tags that name it.
+ * BLOCKING. Removes a manifest and the tags that name it. Its referrers stay:
+ * each is a manifest of its own, listed for as long as it is there.
  * CM_ERR_PRECONDITION if an index of `repo` names it.
  */
 int cm_store_manifest_delete(struct cm_store *s, const char *repo,
@@ -367,6 +414,34 @@ int cm_store_repositories(struct cm_store *s, const char *prefix,
 			  const char *after, size_t limit, cm_repository_fn fn,
 			  void *arg, struct cm_error *err);
 
+/* A manifest that names another one as its subject. */
+struct cm_referrer {
+	struct cm_digest digest;
+	const char *media_type;
+	const char *artifact_type; /* cm_manifest_referrer_type(); or NULL */
+	int64_t size;		   /* of the manifest */
+};
+
+struct cm_referrer_filter {
+	const char *repo;
+	const struct cm_any_digest *subject; /* as the manifests write it */
+	const char *artifact_type;	     /* exactly this one, or NULL */
+	const struct cm_digest *after;	     /* start behind it, or NULL */
+	size_t limit;			     /* at most so many */
+};
+
+/* As cm_tag_fn. */
+typedef int (*cm_referrer_fn)(void *arg, const struct cm_referrer *referrer);
+
+/*
+ * The referrers of a subject, in order of their digests. There are none for a
+ * repository or a subject that is not there. Manifests of before this was kept
+ * are found by cm_store_sweep(), and missing here until then.
+ */
+int cm_store_referrers(struct cm_store *s,
+		       const struct cm_referrer_filter *filter,
+		       cm_referrer_fn fn, void *arg, struct cm_error *err);
+
 /* ---- upkeep --------------------------------------------------------- */
 
 struct cm_purge_filter {
@@ -405,8 +480,9 @@ struct cm_sweep_result {
 
 /*
  * BLOCKING. One bounded batch of upkeep: abandoned uploads, replaced
- * snapshots, blobs that nothing names and no lease keeps, left-over files. A
- * lease that was given before a crash is honoured.
+ * snapshots, blobs that nothing names and no lease keeps, left-over files, and
+ * referrers that an earlier version did not list. A lease that was given before
+ * a crash is honoured.
  */
 int cm_store_sweep(struct cm_store *s, struct cm_sweep_result *ret,
 		   struct cm_error *err);
@@ -457,6 +533,10 @@ typedef int (*cm_scope_fn)(void *arg, const struct cm_scope_info *scope);
 /* Scopes in byte order of names, behind `after` (may be NULL). */
 int cm_store_scopes(struct cm_store *s, const char *after, size_t limit,
 		    cm_scope_fn fn, void *arg, struct cm_error *err);
+
+/* Those that have a quota, in the same order: CM_SCOPES_MAX at most. */
+int cm_store_quotas(struct cm_store *s, cm_scope_fn fn, void *arg,
+		    struct cm_error *err);
 
 /*
  * Writes out access times and counters that are due. The store does this on
@@ -530,5 +610,77 @@ typedef int (*cm_counter_fn)(void *arg, const char *name, int64_t value);
 /* Each counter with its present value, in order of name. */
 int cm_store_counters(struct cm_store *s, cm_counter_fn fn, void *arg,
 		      struct cm_error *err);
+
+/* Leases held now, about. Costs the same whatever the store holds. */
+int64_t cm_store_leases(struct cm_store *s);
+
+/* ---- history of use ------------------------------------------------- */
+
+/* How the store was used: lookups, and bytes of bodies on the wire. */
+struct cm_usage {
+	int64_t hits;
+	int64_t misses;
+	int64_t errors; /* lookups that failed otherwise */
+	int64_t writes; /* accepted requests to write */
+	int64_t sent_bytes;
+	int64_t received_bytes;
+};
+
+static inline void cm_usage_add(struct cm_usage *to, const struct cm_usage *u)
+{
+	to->hits += u->hits;
+	to->misses += u->misses;
+	to->errors += u->errors;
+	to->writes += u->writes;
+	to->sent_bytes += u->sent_bytes;
+	to->received_bytes += u->received_bytes;
+}
+
+static inline void cm_usage_subtract(struct cm_usage *from,
+				     const struct cm_usage *u)
+{
+	from->hits -= u->hits;
+	from->misses -= u->misses;
+	from->errors -= u->errors;
+	from->writes -= u->writes;
+	from->sent_bytes -= u->sent_bytes;
+	from->received_bytes -= u->received_bytes;
+}
+
+#define CM_USAGE_DAYS	  30  /* that are kept, today included */
+#define CM_USAGE_DAY_ROWS 512 /* of one day; beyond, scopes count as "" */
+
+/* What one scope was used for on one day. */
+struct cm_usage_row {
+	int64_t day;	   /* since 1970, UTC */
+	const char *scope; /* "": all scopes that have no row of their own */
+	const char *kind;  /* the caller's word */
+	struct cm_usage usage;
+};
+
+/*
+ * BLOCKING. Adds `n` rows to the history, in one transaction, and forgets days
+ * that are CM_USAGE_DAYS or more before the latest of them, or more than that
+ * behind it. A day has at most CM_USAGE_DAY_ROWS rows, and those of "".
+ */
+int cm_store_usage_add(struct cm_store *s, const struct cm_usage_row *rows,
+		       size_t n, struct cm_error *err);
+
+/* Called once per row; the row is borrowed for the call. As cm_tag_fn. */
+typedef int (*cm_usage_fn)(void *arg, const struct cm_usage_row *row);
+
+/*
+ * The history from `since_day` on: a row for each day and kind, in that order,
+ * its `scope` NULL.
+ */
+int cm_store_usage_days(struct cm_store *s, int64_t since_day, cm_usage_fn fn,
+			void *arg, struct cm_error *err);
+
+/*
+ * The same, a row for each scope and kind, its `day` 0: the `limit` scopes with
+ * the most lookups, these first.
+ */
+int cm_store_usage_scopes(struct cm_store *s, int64_t since_day, size_t limit,
+			  cm_usage_fn fn, void *arg, struct cm_error *err);
 
 #endif

@@ -15,12 +15,18 @@
  *		"last_evicted_idle_ms","slowest_batch_us","eviction_stuck"},
  *	 "ratios":{"deduplication","compression","hits"},
  *	 "counters":{"<name>":N,…},
+ *	 "history":{"since":"<day>","days":[{"day","age","kinds":KINDS},…],
+ *		"scopes":[{"scope","kinds":KINDS},…]},
+ *	 "quotas":[{"scope","bytes","quota"},…],
  *	 "server":{"started","uptime_ms","connections","requests",
  *		"sent_bytes","received_bytes","draining"}}
  *	A manifest is one of "blobs" as well, and one of "manifests" for each
  *	repository that has it.
  *	deduplication = referenced / content bytes, compression = content /
  *	stored bytes, hits = hits / (hits + misses); null where undefined.
+ *	KINDS is {"<kind>":{"hits","misses","errors","writes","sent_bytes",
+ *	"received_bytes"},…}. Days are of UTC, "age" 0 is today. The scopes are
+ *	those with the most lookups; "other" is all without a row of their own.
  *
  * GET /api/v1/repositories?prefix=&n=&last=		(pull)
  *	{"repositories":["…",…],"next":"…"}

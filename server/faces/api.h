@@ -39,6 +39,12 @@ int cm_api_repository(const json_t *object, const char *key, const char **ret,
 		      struct cm_error *err);
 
 /*
+ * BLOCKING. The history of use as GET /api/v1/stats tells it, of the scopes
+ * that the identity may pull all of. Caller decrefs.
+ */
+int cm_api_history(struct cm_request *r, json_t **ret, struct cm_error *err);
+
+/*
  * CM_ERR_DENIED unless the identity may do `p` on `repo`; `word` is how the
  * message calls it.
  */

@@ -1,5 +1,4 @@
 /* api_stats.c - GET /api/v1/stats: what the store holds and how it serves. */
-#include <string.h>
 
 #include <cachemount/cleanup.h>
 #include <cachemount/units.h>
@@ -95,9 +94,38 @@ static int add_counter(void *arg, const char *name, int64_t value)
 		       : 0;
 }
 
+struct quotas {
+	const struct cm_request *request;
+	json_t *array;
+};
+
+static int add_quota(void *arg, const struct cm_scope_info *scope)
+{
+	const struct quotas *q = arg;
+
+	if (!cm_api_may_all(q->request, CM_PERM_PULL, scope->name))
+		return 0;
+	return json_array_append_new(
+		       q->array,
+		       json_pack("{s:s,s:I,s:I}", "scope", scope->name, "bytes",
+				 (json_int_t)scope->bytes, "quota",
+				 (json_int_t)scope->quota)) < 0
+		       ? CM_ERR_NO_MEMORY
+		       : 0;
+}
+
+static int add_quotas(struct cm_request *r, json_t *array, struct cm_error *err)
+{
+	struct quotas q = {r, array};
+	int status = cm_store_quotas(cm_request_store(r), add_quota, &q, err);
+
+	return status == CM_ERR_NO_MEMORY ? cm_error_nomem(err) : status;
+}
+
 static int stats(struct cm_request *r, struct cm_error *err)
 {
 	cm_auto(json) json_t *counters = json_object();
+	cm_auto(json) json_t *history = NULL, *quotas = json_array();
 	struct cm_store *store = cm_request_store(r);
 	struct cm_store_stats s;
 	json_t *body;
@@ -108,12 +136,17 @@ static int stats(struct cm_request *r, struct cm_error *err)
 	status = cm_store_counters(store, add_counter, counters, err);
 	if (status == CM_ERR_NO_MEMORY)
 		return cm_error_nomem(err);
+	if (status == 0)
+		status = cm_api_history(r, &history, err);
+	if (status == 0)
+		status = add_quotas(r, quotas, err);
 	if (status < 0)
 		return status;
-	body = json_pack("{s:s,s:o,s:o,s:O,s:o}", "version", CM_VERSION,
+	body = json_pack("{s:s,s:o,s:o,s:O,s:O,s:O,s:o}", "version", CM_VERSION,
 			 "store", store_json(&s), "ratios",
 			 ratios_json(&s, counters), "counters", counters,
-			 "server", server_json(r));
+			 "history", history, "quotas", quotas, "server",
+			 server_json(r));
 	if (!body)
 		return cm_error_nomem(err);
 	return cm_reply_json(r, 200, body, err);

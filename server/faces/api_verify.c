@@ -105,14 +105,16 @@ static int too_large(struct cm_error *err)
 }
 
 /* Adds what the manifest names; one that cannot be parsed names nothing. */
-static int add_named(struct worklist *w, const struct cm_stored_manifest *m,
+static int add_named(struct cm_store *store, const char *repo,
+		     struct worklist *w, const struct cm_stored_manifest *m,
 		     struct cm_error *err)
 {
 	cm_auto(manifest) struct cm_manifest *parsed = NULL;
-	int status = 0;
+	int status;
 
 	if (parse_stored(m, &parsed, NULL) < 0)
 		return 0;
+	status = cm_store_resolve_manifest(store, repo, parsed, err);
 	for (size_t i = 0; i < parsed->descriptors_len && status == 0; i++) {
 		if (w->len > CM_MANIFEST_DESCRIPTORS_MAX)
 			return too_large(err);
@@ -141,7 +143,7 @@ static int expand_tag(struct cm_request *r, const char *repo, const char *tag,
 		return status;
 	status = worklist_add(w, &m.digest, err);
 	if (status == 0)
-		status = add_named(w, &m, err);
+		status = add_named(store, repo, w, &m, err);
 	cm_stored_manifest_release(&m);
 	for (size_t i = 1; i < w->len && status == 0; i++) {
 		if (cm_monotonic_ms() > deadline)
@@ -149,7 +151,7 @@ static int expand_tag(struct cm_request *r, const char *repo, const char *tag,
 		if (cm_store_manifest_get(store, repo, NULL, &w->digests[i],
 					  true, &m, NULL) < 0)
 			continue;
-		status = add_named(w, &m, err);
+		status = add_named(store, repo, w, &m, err);
 		cm_stored_manifest_release(&m);
 	}
 	return status;

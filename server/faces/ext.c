@@ -121,6 +121,7 @@ static int answer(struct cm_request *r, const struct question *q,
 {
 	cm_auto(json) json_t *missing = json_array();
 	char text[CM_DIGEST_TEXT_SIZE];
+	size_t absent;
 	json_t *body;
 
 	for (size_t i = 0; i < q->len; i++)
@@ -129,6 +130,9 @@ static int answer(struct cm_request *r, const struct question *q,
 					  json_string(cm_digest_format(
 						  &q->digests[i], text))) < 0)
 			return cm_error_nomem(err);
+	absent = json_array_size(missing);
+	cm_request_looked_up(r, CM_KIND_UPLOAD, (int64_t)(q->len - absent),
+			     (int64_t)absent);
 	body = json_pack("{s:O}", "missing", missing);
 	if (!body)
 		return cm_error_nomem(err);

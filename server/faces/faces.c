@@ -7,6 +7,7 @@
 /* In order of name. */
 const struct cm_face *const cm_faces[] = {
 	&cm_api_face,
+	&cm_metrics_face,
 	&cm_oci_face,
 };
 

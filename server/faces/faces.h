@@ -5,6 +5,7 @@
 #include "request.h"
 
 extern const struct cm_face cm_api_face;
+extern const struct cm_face cm_metrics_face;
 extern const struct cm_face cm_oci_face;
 
 #endif

@@ -12,32 +12,54 @@
 #include "faces/oci.h"
 #include "faces/oci_error.h"
 
+static int missing(const char *what, struct cm_error *err)
+{
+	return cm_error_set(err, CM_ERR_DIGEST,
+			    "%s is missing; give sha256:<64 hex digits>", what);
+}
+
+/* What is malformed is about the digest, and nothing else of the request. */
+static int blame_digest(int status, struct cm_error *err)
+{
+	if (status != CM_ERR_INVALID)
+		return status;
+	if (err)
+		err->status = CM_ERR_DIGEST;
+	return CM_ERR_DIGEST;
+}
+
 int cm_oci_digest(const char *what, const char *text, struct cm_digest *ret,
 		  struct cm_error *err)
 {
-	int status;
-
 	if (!text)
-		return cm_error_set(err, CM_ERR_DIGEST,
-				    "%s is missing; give sha256:<64 hex "
-				    "digits>",
-				    what);
-	status = cm_digest_parse(text, strlen(text), ret, err);
-	if (status == CM_ERR_INVALID && err)
-		err->status = CM_ERR_DIGEST;
-	return status == CM_ERR_INVALID ? CM_ERR_DIGEST : status;
+		return missing(what, err);
+	return blame_digest(cm_digest_parse(text, strlen(text), ret, err), err);
 }
 
-int cm_oci_existing_digest(const char *what, const char *text,
-			   struct cm_digest *ret, struct cm_error *err)
+int cm_oci_any_digest(const char *what, const char *text,
+		      struct cm_any_digest *ret, struct cm_error *err)
 {
-	int status = cm_oci_digest(what, text, ret, err);
+	if (!text)
+		return missing(what, err);
+	return blame_digest(cm_any_digest_parse(text, strlen(text), ret, err),
+			    err);
+}
 
-	if (status != CM_ERR_UNSUPPORTED)
-		return status;
-	if (err)
+int cm_oci_existing_digest(struct cm_request *r, struct cm_digest *ret,
+			   struct cm_error *err)
+{
+	struct cm_any_digest d;
+	int status = cm_oci_any_digest("digest", cm_request_param(r, "digest"),
+				       &d, err);
+
+	if (status == CM_ERR_UNSUPPORTED) {
 		err->status = CM_ERR_NOT_FOUND;
-	return CM_ERR_NOT_FOUND;
+		return CM_ERR_NOT_FOUND;
+	}
+	if (status < 0)
+		return status;
+	return cm_store_resolve(cm_request_store(r),
+				cm_request_param(r, "name"), &d, ret, err);
 }
 
 int cm_oci_reference(struct cm_request *r, struct cm_oci_reference *ret,
@@ -47,7 +69,7 @@ int cm_oci_reference(struct cm_request *r, struct cm_oci_reference *ret,
 
 	ret->tag = NULL;
 	if (strchr(text, ':'))
-		return cm_oci_digest("reference", text, &ret->digest, err);
+		return cm_oci_any_digest("reference", text, &ret->digest, err);
 	if (!cm_tag_valid(text, strlen(text)))
 		return cm_error_set(err, CM_ERR_INVALID,
 				    "reference \"%.130s\" is neither a digest "
@@ -82,11 +104,18 @@ int cm_oci_delete_failed(int status, struct cm_error *err)
 	return CM_ERR_EXISTS;
 }
 
-/* GET /v2/: "this is a registry, and you may talk to it" (end-1). */
+/*
+ * GET /v2/: "this is a registry, and you may talk to it" (end-1). It is here
+ * that some clients learn how to name themselves, and only here; so one that
+ * has not, but could, is challenged even if the anonymous may go on.
+ */
 static int ping(struct cm_request *r, struct cm_error *err)
 {
 	static const char body[] = "{}\n";
 
+	if (!cm_request_has_credentials(r))
+		return cm_error_set(err, CM_ERR_UNAUTHORIZED,
+				    "authentication is required");
 	if (cm_reply_header(r, "Docker-Distribution-API-Version",
 			    "registry/2.0") < 0)
 		return cm_error_nomem(err);
@@ -96,14 +125,18 @@ static int ping(struct cm_request *r, struct cm_error *err)
 
 static const struct cm_handler ping_handler = {.start = ping};
 
-#define BLOB	 "/v2/{name}/blobs/{digest}"
-#define UPLOADS	 "/v2/{name}/blobs/uploads/"
-#define UPLOAD	 "/v2/{name}/blobs/uploads/{session}"
-#define MANIFEST "/v2/{name}/manifests/{reference}"
-#define MISSING	 "/v2/{name}" CM_EXT_MISSING_SUFFIX
+#define TOKEN	  "/v2/token"
+#define BLOB	  "/v2/{name}/blobs/{digest}"
+#define UPLOADS	  "/v2/{name}/blobs/uploads/"
+#define UPLOAD	  "/v2/{name}/blobs/uploads/{session}"
+#define MANIFEST  "/v2/{name}/manifests/{reference}"
+#define REFERRERS "/v2/{name}/referrers/{digest}"
+#define MISSING	  "/v2/{name}" CM_EXT_MISSING_SUFFIX
 
 static const struct cm_route routes[] = {
 	{"GET", "/v2/", CM_PERM_NONE, &ping_handler},
+	{"GET", TOKEN, CM_PERM_OPEN, &cm_oci_token_get},
+	{"POST", TOKEN, CM_PERM_OPEN, &cm_oci_token_post},
 	{"GET", CM_EXT_PATH, CM_PERM_NONE, &cm_ext_describe},
 	{"POST", MISSING, CM_PERM_PULL, &cm_ext_missing},
 	{"GET", BLOB, CM_PERM_PULL, &cm_oci_blob_get},
@@ -116,12 +149,14 @@ static const struct cm_route routes[] = {
 	{"GET", MANIFEST, CM_PERM_PULL, &cm_oci_manifest_get},
 	{"PUT", MANIFEST, CM_PERM_PUSH, &cm_oci_manifest_put},
 	{"DELETE", MANIFEST, CM_PERM_DELETE, &cm_oci_manifest_delete},
+	{"GET", REFERRERS, CM_PERM_PULL, &cm_oci_referrers_list},
 	{"GET", "/v2/{name}/tags/list", CM_PERM_PULL, &cm_oci_tags_list},
 };
 
 const struct cm_face cm_oci_face = {
 	.name = "oci",
 	.prefix = "/v2/",
+	.token_path = TOKEN,
 	.routes = routes,
 	.routes_len = sizeof(routes) / sizeof(routes[0]),
 	.fail = cm_oci_fail,

@@ -23,6 +23,9 @@ extern const struct cm_handler cm_oci_manifest_get;
 extern const struct cm_handler cm_oci_manifest_put;
 extern const struct cm_handler cm_oci_manifest_delete;
 extern const struct cm_handler cm_oci_tags_list;
+extern const struct cm_handler cm_oci_referrers_list;
+extern const struct cm_handler cm_oci_token_get;
+extern const struct cm_handler cm_oci_token_post;
 extern const struct cm_handler cm_ext_describe;
 extern const struct cm_handler cm_ext_missing;
 
@@ -34,17 +37,23 @@ extern const struct cm_handler cm_ext_missing;
 int cm_oci_digest(const char *what, const char *text, struct cm_digest *ret,
 		  struct cm_error *err);
 
+/* The same, of a digest of either algorithm that we know. */
+int cm_oci_any_digest(const char *what, const char *text,
+		      struct cm_any_digest *ret, struct cm_error *err);
+
 /*
- * The same for what a path names to be read or removed: a digest of another
- * algorithm is then well-formed and absent, CM_ERR_NOT_FOUND.
+ * What {digest} names in {name}, to be read or removed. A digest of an
+ * algorithm that we don't know is well-formed and names nothing:
+ * CM_ERR_NOT_FOUND. A reply tells the digest as it was asked for:
+ * cm_request_param(r, "digest"), which has only one spelling.
  */
-int cm_oci_existing_digest(const char *what, const char *text,
-			   struct cm_digest *ret, struct cm_error *err);
+int cm_oci_existing_digest(struct cm_request *r, struct cm_digest *ret,
+			   struct cm_error *err);
 
 /* The <reference> of a manifest's path: a tag or a digest. */
 struct cm_oci_reference {
 	const char *tag; /* borrowed from the request; NULL: the digest */
-	struct cm_digest digest;
+	struct cm_any_digest digest;
 };
 
 /*

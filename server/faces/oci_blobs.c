@@ -2,7 +2,7 @@
  * oci_blobs.c - GET, HEAD and DELETE of a blob.
  *
  * A blob has one or two representations: its content, whose entity tag is its
- * digest, and, if it lies on disk as zstd, that frame under Content-Encoding:
+ * SHA-256, and, if it lies on disk as zstd, that frame under Content-Encoding:
  * zstd with "-zstd" behind the tag. The two must not share a strong tag, or a
  * client could resume one with a range of the other (RFC 9110 §8.8.3.3).
  * HEAD always tells of the content: clients take its length for the blob's.
@@ -52,7 +52,8 @@ static int blob_headers(struct cm_request *r, const struct cm_blob_info *info,
 	char digest[CM_DIGEST_TEXT_SIZE], etag[ETAG_SIZE];
 
 	cm_digest_format(&info->digest, digest);
-	if (cm_reply_header(r, "Docker-Content-Digest", "%s", digest) < 0 ||
+	if (cm_reply_header(r, "Docker-Content-Digest", "%s",
+			    cm_request_param(r, "digest")) < 0 ||
 	    cm_reply_header(r, "ETag", "\"%s\"", etag_of(digest, coded, etag)) <
 		    0 ||
 	    cm_reply_header(r, "Accept-Ranges", "bytes") < 0 ||
@@ -84,7 +85,7 @@ static int blob_head(struct cm_request *r, const struct cm_digest *d,
 
 	status = cm_store_blob_stat(cm_request_store(r),
 				    cm_request_param(r, "name"), d, &info, err);
-	cm_request_note(r, status < 0 ? "miss" : "hit");
+	cm_request_lookup(r, CM_KIND_UPLOAD, status);
 	if (status < 0)
 		return status;
 	cm_digest_format(d, digest);
@@ -206,16 +207,17 @@ static int blob_get(struct cm_request *r, struct cm_error *err)
 {
 	struct cm_digest d;
 	struct cm_blob *b;
-	int status = cm_oci_existing_digest(
-		"digest", cm_request_param(r, "digest"), &d, err);
+	int status = cm_oci_existing_digest(r, &d, err);
 
+	if (status == CM_ERR_NOT_FOUND)
+		cm_request_lookup(r, CM_KIND_BLOB, status);
 	if (status < 0)
 		return status;
 	if (cm_request_is_head(r))
 		return blob_head(r, &d, err);
 	status = cm_store_blob_open(cm_request_store(r),
 				    cm_request_param(r, "name"), &d, &b, err);
-	cm_request_note(r, status < 0 ? "miss" : "hit");
+	cm_request_lookup(r, CM_KIND_BLOB, status);
 	if (status < 0)
 		return status;
 	return blob_send(r, &d, b, err);
@@ -229,8 +231,7 @@ const struct cm_handler cm_oci_blob_get = {
 static int blob_delete(struct cm_request *r, struct cm_error *err)
 {
 	struct cm_digest d;
-	int status = cm_oci_existing_digest(
-		"digest", cm_request_param(r, "digest"), &d, err);
+	int status = cm_oci_existing_digest(r, &d, err);
 
 	if (status < 0)
 		return status;

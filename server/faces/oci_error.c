@@ -117,6 +117,14 @@ void cm_oci_fail(struct cm_request *r, const struct cm_error *err)
 
 	if (name_is_illegal(r, route))
 		subject = CM_OCI_NAME;
+	/*
+	 * What is not offered is no unknown repository: told that, a client
+	 * gives up, where else it would make do without.
+	 */
+	if (!route && err->status == CM_ERR_NOT_FOUND) {
+		(void)cm_reply_error(r, 404, "UNSUPPORTED", err->text, NULL);
+		return;
+	}
 	/* Without memory for a body the server sends its own bare status. */
 	(void)cm_reply_error(r, http_status(err->status),
 			     cm_oci_error_code(err->status, subject), err->text,

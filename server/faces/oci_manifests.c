@@ -9,6 +9,7 @@
  */
 #include <string.h>
 
+#include <cachemount/buildkit.h>
 #include <cachemount/manifest.h>
 #include <cachemount/protocol.h>
 
@@ -16,17 +17,32 @@
 #include "faces/fields.h"
 #include "faces/oci.h"
 #include "faces/oci_error.h"
+#include "faces/oci_put.h"
+#include "log.h"
 
 /* Times that a condition is looked at again after the tag moved meanwhile. */
 #define CONDITION_TRIES 8
 
+/* How much of a manifest's beginning and end says what it is. */
+#define KIND_SPAN 2048
+
+#define MEDIA_BUILDKIT_CACHE "application/vnd.buildkit.cacheconfig."
+
 /* ---- GET and HEAD ------------------------------------------------------ */
 
-/* For 200 and 304 only, as with blobs. */
-static int manifest_headers(struct cm_request *r, const char *digest,
-			    bool by_tag, struct cm_error *err)
+/*
+ * For 200 and 304 only, as with blobs. `name` is the digest that the client
+ * asked for, or what the tag was put by.
+ */
+static int manifest_headers(struct cm_request *r,
+			    const struct cm_any_digest *name,
+			    const char *digest, bool by_tag,
+			    struct cm_error *err)
 {
-	if (cm_reply_header(r, "Docker-Content-Digest", "%s", digest) < 0 ||
+	char text[CM_ANY_DIGEST_TEXT_SIZE];
+
+	if (cm_reply_header(r, "Docker-Content-Digest", "%s",
+			    cm_any_digest_format(name, text)) < 0 ||
 	    cm_reply_header(r, "ETag", "\"%s\"", digest) < 0 ||
 	    cm_reply_header(r, "Cache-Control",
 			    by_tag ? "no-cache"
@@ -36,7 +52,8 @@ static int manifest_headers(struct cm_request *r, const char *digest,
 }
 
 static int send_manifest(struct cm_request *r,
-			 const struct cm_stored_manifest *m, bool by_tag,
+			 const struct cm_stored_manifest *m,
+			 const struct cm_oci_reference *ref,
 			 struct cm_error *err)
 {
 	char digest[CM_DIGEST_TEXT_SIZE];
@@ -46,7 +63,8 @@ static int send_manifest(struct cm_request *r,
 	http = cm_oci_precondition(r, digest, digest);
 	if (http == 412)
 		return cm_reply_status(r, 412, err);
-	status = manifest_headers(r, digest, by_tag, err);
+	status = manifest_headers(r, ref->tag ? &m->name : &ref->digest, digest,
+				  ref->tag != NULL, err);
 	if (status < 0)
 		return status;
 	if (http == 304)
@@ -72,6 +90,56 @@ static int get_reference(struct cm_request *r, struct cm_oci_reference *ret,
 	return CM_ERR_NOT_FOUND;
 }
 
+/* Looks up what the reference names. */
+static int find(struct cm_request *r, const struct cm_oci_reference *ref,
+		bool with_bytes, struct cm_stored_manifest *ret,
+		struct cm_error *err)
+{
+	struct cm_store *store = cm_request_store(r);
+	const char *name = cm_request_param(r, "name");
+	struct cm_digest d = {0};
+	int status = 0;
+
+	if (!ref->tag)
+		status = cm_store_resolve(store, name, &ref->digest, &d, err);
+	if (status < 0)
+		return status;
+	return cm_store_manifest_get(store, name, ref->tag, &d, with_bytes, ret,
+				     err);
+}
+
+static bool says(const char *bytes, size_t len, const char *word)
+{
+	return memmem(bytes, len, word, strlen(word)) != NULL;
+}
+
+/*
+ * What a manifest is, for the counts: media types stand near its beginning,
+ * those of an index's last entries near its end. One that is only asked about,
+ * or not there, is of a kind by who asks.
+ */
+static enum cm_kind kind_of(const struct cm_request *r,
+			    const struct cm_stored_manifest *m)
+{
+	const char *agent = cm_request_header(r, "User-Agent"), *bytes, *tail;
+	size_t len;
+
+	if (!m || !m->bytes)
+		return agent && strncmp(agent, "cachectl/", 9) == 0
+			       ? CM_KIND_SNAPSHOT
+			       : CM_KIND_MANIFEST;
+	bytes = m->bytes;
+	len = (size_t)m->size < KIND_SPAN ? (size_t)m->size : KIND_SPAN;
+	tail = bytes + m->size - len;
+	if (says(bytes, len, CM_MEDIA_SNAPSHOT))
+		return CM_KIND_SNAPSHOT;
+	if (says(bytes, len, MEDIA_BUILDKIT_CACHE) ||
+	    says(tail, len, MEDIA_BUILDKIT_CACHE))
+		return CM_KIND_BUILDKIT_CACHE;
+	return says(bytes, len, "\"artifactType\"") ? CM_KIND_MANIFEST
+						    : CM_KIND_IMAGE;
+}
+
 static int manifest_get(struct cm_request *r, struct cm_error *err)
 {
 	struct cm_stored_manifest m;
@@ -80,13 +148,11 @@ static int manifest_get(struct cm_request *r, struct cm_error *err)
 
 	if (status < 0)
 		return status;
-	status = cm_store_manifest_get(
-		cm_request_store(r), cm_request_param(r, "name"), ref.tag,
-		&ref.digest, !cm_request_is_head(r), &m, err);
-	cm_request_note(r, status < 0 ? "miss" : "hit");
+	status = find(r, &ref, !cm_request_is_head(r), &m, err);
+	cm_request_lookup(r, kind_of(r, status < 0 ? NULL : &m), status);
 	if (status < 0)
 		return status;
-	status = send_manifest(r, &m, ref.tag != NULL, err);
+	status = send_manifest(r, &m, &ref, err);
 	cm_stored_manifest_release(&m);
 	return status;
 }
@@ -98,9 +164,16 @@ const struct cm_handler cm_oci_manifest_get = {.start = manifest_get};
 static int put_start(struct cm_request *r, struct cm_error *err)
 {
 	struct cm_oci_reference ref;
+	struct cm_oci_tags tags;
 	enum cm_encoding coding;
 	int status = cm_oci_reference(r, &ref, err);
 
+	if (status < 0)
+		return status;
+	if (cm_oci_tags_too_many(r))
+		return cm_reply_error(r, 414, "UNSUPPORTED",
+				      "more tags than one PUT may set", err);
+	status = cm_oci_tags_read(r, &ref, &tags, err);
 	if (status < 0)
 		return status;
 	status = cm_field_coding(cm_request_header(r, "Content-Encoding"),
@@ -119,9 +192,7 @@ static int current_digest(struct cm_request *r,
 			  struct cm_error *err)
 {
 	struct cm_stored_manifest m;
-	int status = cm_store_manifest_get(
-		cm_request_store(r), cm_request_param(r, "name"), ref->tag,
-		&ref->digest, false, &m, err);
+	int status = find(r, ref, false, &m, err);
 
 	*ret = NULL;
 	if (status == CM_ERR_NOT_FOUND)
@@ -231,7 +302,6 @@ static int put_conditionally(struct cm_request *r,
 static int put_parsed(struct cm_request *r, const struct cm_oci_reference *ref,
 		      struct cm_manifest_put *put, struct cm_error *err)
 {
-	char text[CM_DIGEST_TEXT_SIZE];
 	struct cm_digest d;
 	int status = has_conditions(r)
 			     ? put_conditionally(r, ref, put, &d, err)
@@ -242,30 +312,25 @@ static int put_parsed(struct cm_request *r, const struct cm_oci_reference *ref,
 		return cm_error_wrap(err, "size of a descriptor");
 	if (status < 0)
 		return status;
-	cm_digest_format(&d, text);
-	if (cm_reply_header(r, "Location", "/v2/%s/manifests/%s", put->repo,
-			    text) < 0 ||
-	    cm_reply_header(r, "Docker-Content-Digest", "%s", text) < 0 ||
-	    cm_reply_header(r, "ETag", "\"%s\"", text) < 0)
-		return cm_error_nomem(err);
-	return cm_reply_status(r, 201, err);
+	status = cm_oci_put_headers(r, put, &d, err);
+	return status < 0 ? status : cm_reply_status(r, 201, err);
 }
 
 static int check_digest(const struct cm_oci_reference *ref, const char *bytes,
 			size_t len, struct cm_error *err)
 {
-	char text[CM_DIGEST_TEXT_SIZE];
-	struct cm_digest d;
+	char text[CM_ANY_DIGEST_TEXT_SIZE];
+	struct cm_any_digest d;
 	int status;
 
 	if (ref->tag)
 		return 0;
-	status = cm_digest_of(bytes, len, &d, err);
-	if (status < 0 || cm_digest_equal(&d, &ref->digest))
+	status = cm_any_digest_of(ref->digest.algorithm, bytes, len, &d, err);
+	if (status < 0 || cm_any_digest_equal(&d, &ref->digest))
 		return status;
 	return cm_error_set(err, CM_ERR_DIGEST,
 			    "the body's digest is %s, not the one in the path",
-			    cm_digest_format(&d, text));
+			    cm_any_digest_format(&d, text));
 }
 
 /*
@@ -280,20 +345,49 @@ static int parse(struct cm_request *r, const char *bytes, size_t len,
 	int status = cm_manifest_parse(
 		bytes, len, cm_field_media_type(field, type), ret, err);
 
+	if (status == 0)
+		status = cm_store_resolve_manifest(cm_request_store(r),
+						   cm_request_param(r, "name"),
+						   *ret, err);
 	if (status != CM_ERR_UNSUPPORTED)
 		return status;
 	err->status = CM_ERR_INVALID;
 	return CM_ERR_INVALID;
 }
 
+/*
+ * BuildKit exports a cache that it will never import again and says
+ * nothing, so the one who runs the server is told.
+ */
+static void tell_unreadable(const struct cm_request *r,
+			    const struct cm_oci_reference *ref,
+			    const struct cm_manifest *m, size_t len)
+{
+	const char *writer = cm_request_identity(r);
+	int64_t size;
+
+	if (!cm_buildkit_unreadable(m, (int64_t)len, &size))
+		return;
+	cm_log(CM_LOG_WARN, "cache-too-large",
+	       "%s%s%s, pushed by %s: BuildKit does not import a cache whose "
+	       "configuration is over %d bytes, and this one has %lld; "
+	       "mode=min or fewer steps make it smaller",
+	       cm_request_param(r, "name"), ref->tag ? ":" : "",
+	       ref->tag ? ref->tag : "", writer ? writer : "nobody known",
+	       CM_BUILDKIT_READ_MAX, (long long)size);
+}
+
 static int put_finish(struct cm_request *r, struct cm_error *err)
 {
 	cm_auto(manifest) struct cm_manifest *parsed = NULL;
 	struct cm_oci_reference ref;
+	struct cm_oci_tags tags;
 	const char *bytes;
 	size_t len;
 	int status = cm_oci_reference(r, &ref, err);
 
+	if (status == 0)
+		status = cm_oci_tags_read(r, &ref, &tags, err);
 	if (status < 0)
 		return status;
 	cm_body_get(r, &bytes, &len);
@@ -303,16 +397,22 @@ static int put_finish(struct cm_request *r, struct cm_error *err)
 	status = parse(r, bytes, len, &parsed, err);
 	if (status < 0)
 		return status;
-	return put_parsed(r, &ref,
-			  &(struct cm_manifest_put){
-				  .repo = cm_request_param(r, "name"),
-				  .tag = ref.tag,
-				  .bytes = bytes,
-				  .len = len,
-				  .parsed = parsed,
-				  .writer = cm_request_identity(r),
-			  },
-			  err);
+	status = put_parsed(r, &ref,
+			    &(struct cm_manifest_put){
+				    .repo = cm_request_param(r, "name"),
+				    .tag = ref.tag,
+				    .more_tags = tags.tags,
+				    .more_tags_len = tags.len,
+				    .name = ref.tag ? NULL : &ref.digest,
+				    .bytes = bytes,
+				    .len = len,
+				    .parsed = parsed,
+				    .writer = cm_request_identity(r),
+			    },
+			    err);
+	if (status == 0)
+		tell_unreadable(r, &ref, parsed, len);
+	return status;
 }
 
 const struct cm_handler cm_oci_manifest_put = {
@@ -331,15 +431,17 @@ static int manifest_delete(struct cm_request *r, struct cm_error *err)
 	const char *name = cm_request_param(r, "name");
 	struct cm_store *store = cm_request_store(r);
 	struct cm_oci_reference ref;
+	struct cm_digest d;
 	int status = get_reference(r, &ref, err);
 
+	if (status == 0 && !ref.tag)
+		status = cm_store_resolve(store, name, &ref.digest, &d, err);
 	if (status < 0)
 		return status;
 	if (ref.tag)
 		status = cm_store_tag_delete(store, name, ref.tag, err);
 	else
-		status =
-			cm_store_manifest_delete(store, name, &ref.digest, err);
+		status = cm_store_manifest_delete(store, name, &d, err);
 	if (status < 0)
 		return cm_oci_delete_failed(status, err);
 	return cm_reply_status(r, 202, err);

@@ -21,7 +21,8 @@ static int check_header(struct cm_request *r, struct cm_transfer *t,
 	return status;
 }
 
-static int session_start(struct cm_request *r, const struct cm_digest *digest,
+static int session_start(struct cm_request *r,
+			 const struct cm_any_digest *digest,
 			 struct cm_error *err)
 {
 	struct cm_transfer *t = cm_transfer_new(r);
@@ -73,9 +74,9 @@ const struct cm_handler cm_oci_upload_patch = {
 
 static int put_start(struct cm_request *r, struct cm_error *err)
 {
-	struct cm_digest d;
-	int status =
-		cm_oci_digest("digest", cm_request_query(r, "digest"), &d, err);
+	struct cm_any_digest d;
+	int status = cm_oci_any_digest("digest", cm_request_query(r, "digest"),
+				       &d, err);
 
 	if (status < 0)
 		return status;

@@ -45,12 +45,12 @@ int cm_oci_session_headers(struct cm_request *r, const char *session,
 	return 0;
 }
 
-int cm_oci_reply_created(struct cm_request *r, const struct cm_digest *d,
+int cm_oci_reply_created(struct cm_request *r, const struct cm_any_digest *d,
 			 struct cm_error *err)
 {
-	char digest[CM_DIGEST_TEXT_SIZE];
+	char digest[CM_ANY_DIGEST_TEXT_SIZE];
 
-	cm_digest_format(d, digest);
+	cm_any_digest_format(d, digest);
 	if (cm_reply_header(r, "Location", "/v2/%s/blobs/%s",
 			    cm_request_param(r, "name"), digest) < 0 ||
 	    cm_reply_header(r, "Docker-Content-Digest", "%s", digest) < 0)
@@ -166,9 +166,9 @@ int cm_transfer_commit(struct cm_request *r, struct cm_transfer *t,
 	int status = cm_transfer_check_complete(t, err);
 
 	if (status == 0)
-		status = cm_upload_commit(t->upload, &t->digest, &info, err);
+		status = cm_upload_commit_as(t->upload, &t->digest, &info, err);
 	cm_transfer_end(t);
 	if (status < 0)
 		return status;
-	return cm_oci_reply_created(r, &info.digest, err);
+	return cm_oci_reply_created(r, &t->digest, err);
 }

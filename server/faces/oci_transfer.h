@@ -24,9 +24,9 @@
 
 /* The state of a request that writes to an upload. */
 struct cm_transfer {
-	struct cm_upload *upload; /* NULL when let go */
-	struct cm_digest digest;  /* PUT and single POST: of the whole */
-	int64_t room;		  /* bytes the Content-Range has left, or -1 */
+	struct cm_upload *upload;    /* NULL when let go */
+	struct cm_any_digest digest; /* PUT and single POST: of the whole */
+	int64_t room; /* bytes the Content-Range has left, or -1 */
 };
 
 /* Makes the request's state, without an upload yet. NULL without memory. */
@@ -73,8 +73,11 @@ int cm_transfer_commit(struct cm_request *r, struct cm_transfer *t,
 int cm_oci_session_headers(struct cm_request *r, const char *session,
 			   int64_t offset, struct cm_error *err);
 
-/* Replies 201 with the place of a blob that is now in the repository. */
-int cm_oci_reply_created(struct cm_request *r, const struct cm_digest *d,
+/*
+ * Replies 201 with the place of a blob that is now in the repository, by the
+ * digest that the client gave.
+ */
+int cm_oci_reply_created(struct cm_request *r, const struct cm_any_digest *d,
 			 struct cm_error *err);
 
 #endif

@@ -9,6 +9,7 @@
 #include <cachemount/protocol.h>
 
 #include "faces/oci.h"
+#include "faces/oci_error.h"
 #include "faces/oci_transfer.h"
 
 static int begin_single(struct cm_request *r, const char *digest,
@@ -19,7 +20,7 @@ static int begin_single(struct cm_request *r, const char *digest,
 
 	if (!t)
 		return cm_error_nomem(err);
-	status = cm_oci_digest("digest", digest, &t->digest, err);
+	status = cm_oci_any_digest("digest", digest, &t->digest, err);
 	if (status < 0)
 		return status;
 	status = cm_upload_open_single(cm_request_store(r),
@@ -30,6 +31,15 @@ static int begin_single(struct cm_request *r, const char *digest,
 	return cm_transfer_set_coding(r, t, err);
 }
 
+/*
+ * `digest-algorithm` says what the blob will be pushed by. Nothing follows from
+ * it here: a SHA-512 is computed when the session ends, and only then.
+ */
+static bool algorithm_known(const char *name)
+{
+	return strcmp(name, "sha256") == 0 || strcmp(name, "sha512") == 0;
+}
+
 /* Refuses early what finish would refuse, so that no body is sent in vain. */
 static int begin_start(struct cm_request *r, struct cm_error *err)
 {
@@ -37,19 +47,18 @@ static int begin_start(struct cm_request *r, struct cm_error *err)
 	const char *mount = cm_request_query(r, "mount");
 	const char *from = cm_request_query(r, "from");
 	const char *digest = cm_request_query(r, "digest");
-	struct cm_digest d;
+	struct cm_any_digest d;
 
-	if (algorithm && strcmp(algorithm, "sha256") != 0)
+	if (algorithm && !algorithm_known(algorithm))
 		return cm_error_set(err, CM_ERR_UNSUPPORTED,
 				    "digest-algorithm \"%.30s\" is not "
-				    "offered; use sha256",
+				    "offered; use sha256 or sha512",
 				    algorithm);
 	if (from && !cm_repository_valid(from, strlen(from)))
-		return cm_error_set(err, CM_ERR_INVALID,
-				    "from \"%.100s\" is no repository name",
-				    from);
+		return cm_reply_error(r, 400, "NAME_INVALID",
+				      "from is no repository name", err);
 	if (mount)
-		return cm_oci_digest("mount", mount, &d, err);
+		return cm_oci_any_digest("mount", mount, &d, err);
 	if (digest)
 		return begin_single(r, digest, err);
 	return 0;
@@ -82,22 +91,28 @@ static int begin_mount(struct cm_request *r, const char *mount,
 		       struct cm_error *err)
 {
 	const char *from = cm_request_query(r, "from");
+	struct cm_store *store = cm_request_store(r);
+	struct cm_any_digest name;
 	struct cm_digest d;
-	int status = cm_oci_digest("mount", mount, &d, err);
+	int status = cm_oci_any_digest("mount", mount, &name, err);
 
 	if (status < 0)
 		return status;
 	if (from && !cm_request_may(r, CM_PERM_PULL, from))
 		return begin_session(r, err);
-	status = cm_store_blob_mount(cm_request_store(r), from,
-				     cm_request_param(r, "name"), &d, may_pull,
-				     r, err);
-	cm_request_note(r, status < 0 ? "miss" : "mount");
+	status = cm_store_resolve(store, from, &name, &d, err);
+	if (status == 0)
+		status = cm_store_blob_mount(store, from,
+					     cm_request_param(r, "name"), &d,
+					     may_pull, r, err);
+	cm_request_lookup(r, CM_KIND_UPLOAD, status);
+	if (status == 0)
+		cm_request_note(r, "mount");
 	if (status == CM_ERR_NOT_FOUND)
 		return begin_session(r, err);
 	if (status < 0)
 		return status;
-	return cm_oci_reply_created(r, &d, err);
+	return cm_oci_reply_created(r, &name, err);
 }
 
 static int begin_finish(struct cm_request *r, struct cm_error *err)

@@ -4,8 +4,8 @@
  * libmicrohttpd only knows a limit of idle time, which one byte a second
  * escapes. The watch looks at every connection twice a second:
  *
- *	headers    due HEADERS_MS after accept, or after the request line on a
- *		   connection used before
+ *	headers    due HEADERS_MS after accept, after the first byte (accept.c),
+ *		   or after the request line on a connection used before
  *	body,      RATE_BYTES must move in each window of RATE_WINDOW_MS, both
  *	sending    directions together, as TCP counts them
  *	idle       libmicrohttpd's limit holds; the watch backs it up against
@@ -66,35 +66,18 @@ void cm_conn_enter(struct cm_conn *c, enum cm_conn_phase phase)
 	atomic_store_explicit(&c->phase, (int)phase, memory_order_relaxed);
 }
 
-static void describe_remote(struct cm_conn *c, struct MHD_Connection *mhd)
+struct cm_conn *cm_conns_add(struct cm_conns *conns, int fd,
+			     const struct sockaddr *addr)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
-		mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	struct cm_conn *c = calloc(1, sizeof(*c));
 
 	_Static_assert(CM_REMOTE_SIZE >= CM_ADDRESS_TEXT_SIZE, "room");
-	if (info && info->client_addr)
-		cm_address_format(info->client_addr, c->remote);
-}
-
-static struct cm_conn *conn_new(struct MHD_Connection *mhd)
-{
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-	struct cm_conn *c;
-
-	if (!info)
-		return NULL;
-	c = calloc(1, sizeof(*c));
 	if (!c)
 		return NULL;
-	c->fd = info->connect_fd;
+	c->fd = fd;
 	c->since_ms = cm_monotonic_ms();
-	describe_remote(c, mhd);
-	return c;
-}
-
-static void add(struct cm_conns *conns, struct cm_conn *c)
-{
+	if (addr)
+		cm_address_format(addr, c->remote);
 	pthread_mutex_lock(&conns->lock);
 	c->next = conns->head;
 	if (c->next)
@@ -102,9 +85,10 @@ static void add(struct cm_conns *conns, struct cm_conn *c)
 	conns->head = c;
 	pthread_mutex_unlock(&conns->lock);
 	atomic_fetch_add(&conns->len, 1);
+	return c;
 }
 
-static void drop(struct cm_conns *conns, struct cm_conn *c)
+void cm_conns_drop(struct cm_conns *conns, struct cm_conn *c)
 {
 	pthread_mutex_lock(&conns->lock);
 	if (c->prev)
@@ -118,6 +102,22 @@ static void drop(struct cm_conns *conns, struct cm_conn *c)
 	free(c);
 }
 
+/* A conn for what libmicrohttpd has taken; NULL without memory. */
+static struct cm_conn *take_on(struct cm_conns *conns,
+			       struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+		connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	int fd;
+
+	if (!info)
+		return NULL;
+	fd = info->connect_fd;
+	info = MHD_get_connection_info(connection,
+				       MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	return cm_conns_add(conns, fd, info ? info->client_addr : NULL);
+}
+
 void cm_conns_notify(void *cls, struct MHD_Connection *connection,
 		     void **context, enum MHD_ConnectionNotificationCode what)
 {
@@ -125,13 +125,10 @@ void cm_conns_notify(void *cls, struct MHD_Connection *connection,
 	struct cm_conn *c = *context;
 
 	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-		c = conn_new(connection);
-		if (c)
-			add(conns, c);
-		*context = c;
+		*context = take_on(conns, connection);
 	} else if (c) {
 		*context = NULL;
-		drop(conns, c);
+		cm_conns_drop(conns, c);
 	}
 }
 

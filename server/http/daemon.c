@@ -1,4 +1,4 @@
-/* daemon.c - starting and stopping libmicrohttpd, and the engine's figures. */
+/* daemon.c - starting and stopping libmicrohttpd. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +8,8 @@
 #include "http/internal.h"
 #include "http/limits.h"
 #include "log.h"
+
+#define SPARE_PER_THREAD 256
 
 /* libmicrohttpd's own messages: about clients, so for debugging only. */
 static void on_message(void *cls, const char *fmt, va_list ap)
@@ -27,9 +29,16 @@ static void on_message(void *cls, const char *fmt, va_list ap)
 	cm_log(CM_LOG_DEBUG, "http", "%s", text);
 }
 
+/* Beyond our own limit, so that each thread's share never comes first. */
+static unsigned spare_connections(const struct cm_http_options *o)
+{
+	return o->max_connections + o->threads * SPARE_PER_THREAD;
+}
+
 /*
- * Without MHD_OPTION_STRICT_FOR_CLIENT: all that it refuses framing.c and uri.c
- * refuse too, with a reply that is our own and whole.
+ * It does not listen; accept.c does. Without MHD_OPTION_STRICT_FOR_CLIENT: all
+ * that it refuses framing.c and uri.c refuse too, with a reply that is our own
+ * and whole.
  */
 static struct MHD_Daemon *start_daemon(struct cm_http *h)
 {
@@ -37,12 +46,12 @@ static struct MHD_Daemon *start_daemon(struct cm_http *h)
 
 	return MHD_start_daemon(
 		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+			MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC |
 			MHD_USE_ERROR_LOG,
 		0, NULL, NULL, cm_exchange_access, h,
 		MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,
-		MHD_OPTION_LISTEN_SOCKET, o->listen_fd,
 		MHD_OPTION_THREAD_POOL_SIZE, o->threads > 1 ? o->threads : 0,
-		MHD_OPTION_CONNECTION_LIMIT, o->max_connections,
+		MHD_OPTION_CONNECTION_LIMIT, spare_connections(o),
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CM_IDLE_S,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)CM_CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK,
@@ -78,6 +87,11 @@ int cm_http_start(const struct cm_http_options *options, struct cm_http **ret,
 		cm_http_stop(h);
 		return rc;
 	}
+	rc = cm_acceptor_start(h, &h->acceptor, err);
+	if (rc < 0) {
+		cm_http_stop(h);
+		return rc;
+	}
 	*ret = h;
 	return 0;
 }
@@ -103,33 +117,10 @@ void cm_http_stop(struct cm_http *h)
 {
 	if (!h)
 		return;
+	cm_acceptor_stop(h->acceptor);
 	if (h->daemon)
 		MHD_stop_daemon(h->daemon);
 	cm_conns_stop(&h->conns);
 	cm_cache_free(h->cache);
 	free(h);
-}
-
-/* The growth of a figure since it was last taken. */
-static int64_t grown(_Atomic int64_t *figure, int64_t *taken)
-{
-	int64_t now = atomic_load_explicit(figure, memory_order_relaxed);
-	int64_t since = now - *taken;
-
-	*taken = now;
-	return since;
-}
-
-void cm_http_take_counts(struct cm_http *h, struct cm_http_counts *ret)
-{
-	*ret = (struct cm_http_counts){
-		.requests = grown(&h->requests, &h->taken.requests),
-		.failed = grown(&h->failed, &h->taken.failed),
-		.aborted = grown(&h->aborted, &h->taken.aborted),
-		.hits = grown(&h->hits, &h->taken.hits),
-		.misses = grown(&h->misses, &h->taken.misses),
-		.sent_bytes = grown(&h->sent_bytes, &h->taken.sent_bytes),
-		.received_bytes =
-			grown(&h->received_bytes, &h->taken.received_bytes),
-	};
 }

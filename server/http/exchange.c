@@ -22,6 +22,7 @@
 #include "http/internal.h"
 #include "http/limits.h"
 #include "log.h"
+#include "metrics.h"
 #include "worker.h"
 
 static void fail(struct cm_request *r, const struct cm_error *err)
@@ -221,26 +222,43 @@ enum MHD_Result cm_exchange_access(void *cls, struct MHD_Connection *connection,
 	return on_piece(r, data, len);
 }
 
-static void count(struct cm_request *r, bool delivered)
+/* Were bytes or names accepted from a client that may write them? */
+static bool wrote(const struct cm_request *r)
 {
-	struct cm_http *h = r->http;
+	return r->match.route && r->match.route->permission == CM_PERM_PUSH &&
+	       r->reply.status >= 200 && r->reply.status < 300;
+}
 
-	if (r->match.face == &cm_health_face)
+static enum cm_kind kind_of(const struct cm_request *r)
+{
+	if (r->looked_up)
+		return r->kind;
+	if (r->match.route && r->match.route->permission == CM_PERM_PUSH)
+		return CM_KIND_UPLOAD;
+	return CM_KIND_OTHER;
+}
+
+static void count(struct cm_request *r, bool delivered, int64_t duration_us)
+{
+	struct cm_observation o = {
+		.matched = r->match.route != NULL,
+		.row = r->match.row,
+		.head = r->head,
+		.probe = r->match.face == &cm_health_face,
+		.delivered = delivered,
+		.status = r->reply.status,
+		.repo = cm_match_param(&r->match, "name"),
+		.kind = kind_of(r),
+		.duration_us = duration_us,
+		.usage = r->lookups,
+	};
+
+	if (r->http->options.main)
 		return;
-	atomic_fetch_add_explicit(&h->requests, 1, memory_order_relaxed);
-	if (r->reply.status >= 500)
-		atomic_fetch_add_explicit(&h->failed, 1, memory_order_relaxed);
-	if (!delivered)
-		atomic_fetch_add_explicit(&h->aborted, 1, memory_order_relaxed);
-	if (strcmp(r->note, "hit") == 0)
-		atomic_fetch_add_explicit(&h->hits, 1, memory_order_relaxed);
-	if (strcmp(r->note, "miss") == 0)
-		atomic_fetch_add_explicit(&h->misses, 1, memory_order_relaxed);
-	if (delivered)
-		atomic_fetch_add_explicit(&h->sent_bytes, r->reply.len,
-					  memory_order_relaxed);
-	atomic_fetch_add_explicit(&h->received_bytes, r->received,
-				  memory_order_relaxed);
+	o.usage.writes = wrote(r);
+	o.usage.sent_bytes = delivered ? r->reply.len : 0;
+	o.usage.received_bytes = r->received;
+	cm_metrics_observe(r->http->options.metrics, &o);
 }
 
 /*
@@ -269,7 +287,7 @@ static enum cm_log_level level_of(const struct cm_request *r)
 	return CM_LOG_INFO;
 }
 
-static void tell(struct cm_request *r, bool delivered)
+static void tell(struct cm_request *r, bool delivered, int64_t duration_us)
 {
 	enum cm_log_level level = level_of(r);
 	char trace[33];
@@ -286,7 +304,7 @@ static void tell(struct cm_request *r, bool delivered)
 			       .status = r->reply.status,
 			       .received_bytes = r->received,
 			       .sent_bytes = delivered ? r->reply.len : 0,
-			       .duration_us = cm_http_now_us() - r->began_us,
+			       .duration_us = duration_us,
 			       .identity = r->identity.name,
 			       .remote = r->conn ? r->conn->remote : NULL,
 			       .result = !delivered   ? "aborted"
@@ -300,6 +318,7 @@ void cm_exchange_end(void *cls, struct MHD_Connection *connection,
 		     void **context, enum MHD_RequestTerminationCode why)
 {
 	struct cm_request *r = *context;
+	int64_t duration_us;
 	bool delivered;
 
 	(void)connection;
@@ -310,8 +329,9 @@ void cm_exchange_end(void *cls, struct MHD_Connection *connection,
 	delivered = r->stage == CM_STAGE_LINGER ||
 		    (r->stage == CM_STAGE_QUEUED &&
 		     why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
-	count(r, delivered);
-	tell(r, delivered);
+	duration_us = cm_http_now_us() - r->began_us;
+	count(r, delivered, duration_us);
+	tell(r, delivered, duration_us);
 	cm_conn_enter(r->conn, CM_CONN_IDLE);
 	atomic_fetch_sub_explicit(&((struct cm_http *)cls)->busy, 1,
 				  memory_order_relaxed);

@@ -27,6 +27,8 @@ static int gate_target(struct cm_request *r, struct cm_error *err)
 	rc = cm_uri_decode_path(path, path_len, r->path, err);
 	if (rc == 0)
 		rc = cm_query_parse(query, r->args, &r->query, err);
+	if (rc == CM_ERR_SIZE)
+		r->forced_status = 414;
 	r->raw_path = path;
 	r->text[(size_t)(path - r->text) + path_len] = '\0';
 	return rc;
@@ -90,7 +92,7 @@ static int gate_permission(struct cm_request *r, struct cm_error *err)
 		return 0;
 	rc = cm_auth_identify(auth, cm_request_header(r, "Authorization"),
 			      &r->identity, err);
-	if (rc < 0)
+	if (rc < 0 || r->match.route->permission == CM_PERM_OPEN)
 		return rc;
 	return cm_auth_check(auth, &r->identity, r->match.route->permission,
 			     cm_match_param(&r->match, "name"), err);

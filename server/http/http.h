@@ -20,6 +20,7 @@
 struct cm_auth;
 struct cm_health;
 struct cm_http;
+struct cm_metrics;
 struct cm_router;
 struct cm_workers;
 
@@ -29,11 +30,18 @@ struct cm_http_options {
 	unsigned threads;
 	unsigned max_connections;
 	bool access_log;
+	const char *public_url; /* "https://host:port", or NULL: not known */
 	struct cm_store *store;
 	const struct cm_router *router;
 	struct cm_auth *auth;
 	struct cm_workers *workers;
 	struct cm_health *health;
+	struct cm_metrics *metrics;
+	/*
+	 * The engine that the figures are of, for one that only tells them; its
+	 * own requests are not counted then. NULL: this one.
+	 */
+	struct cm_http *main;
 };
 
 /* Starts to serve. Caller ends it with cm_http_stop(). */
@@ -55,20 +63,8 @@ void cm_http_close_idle(struct cm_http *h);
  */
 void cm_http_stop(struct cm_http *h);
 
-/* What happened since the last call, for the store's counters. */
-struct cm_http_counts {
-	int64_t requests; /* health probes not counted */
-	int64_t failed;	  /* answered with a status of 500 or above */
-	int64_t aborted;  /* reply not delivered */
-	int64_t hits;	  /* noted "hit" by the face */
-	int64_t misses;	  /* noted "miss" */
-	int64_t sent_bytes;
-	int64_t received_bytes;
-};
-
-void cm_http_take_counts(struct cm_http *h, struct cm_http_counts *ret);
-
-/* The health of the server that a request came to. */
+/* The health, and the counts, of the server that a request came to. */
 struct cm_health *cm_request_health(const struct cm_request *r);
+struct cm_metrics *cm_request_metrics(const struct cm_request *r);
 
 #endif

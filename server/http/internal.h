@@ -12,7 +12,7 @@
 #include "router.h"
 #include "uri.h"
 
-#define CM_REPLY_HEADERS_SIZE 2048
+#define CM_REPLY_HEADERS_SIZE 4096 /* OCI-Tag may name many tags */
 #define CM_NOTE_SIZE	      32
 #define CM_REMOTE_SIZE	      80
 
@@ -29,9 +29,9 @@ enum cm_conn_phase {
 };
 
 /*
- * One per connection, from accept to close, in a list under conns->lock. The
- * network thread writes used, phase and since_ms; the watch reads them, and
- * owns the rest.
+ * One per connection, in a list under conns->lock: until its first byte one of
+ * the acceptor's, then one of its network thread's. That thread writes used,
+ * phase and since_ms; the watch reads them, and owns the rest.
  */
 struct cm_conn {
 	struct cm_conn *prev, *next;
@@ -64,6 +64,17 @@ void cm_conns_stop(struct cm_conns *c);
 void cm_conns_notify(void *cls, struct MHD_Connection *connection,
 		     void **context, enum MHD_ConnectionNotificationCode what);
 
+/*
+ * Puts a connection on `fd` into the list; `addr`, whom it is from, may be
+ * NULL. NULL without memory. Caller ends it with cm_conns_drop(), before it
+ * closes the descriptor.
+ */
+struct cm_conn *cm_conns_add(struct cm_conns *conns, int fd,
+			     const struct sockaddr *addr);
+
+/* Takes a connection out of the list and frees it. */
+void cm_conns_drop(struct cm_conns *conns, struct cm_conn *c);
+
 /* The conn of a connection; NULL if there was no memory for it. */
 struct cm_conn *cm_conn_of(struct MHD_Connection *connection);
 
@@ -72,6 +83,21 @@ void cm_conn_enter(struct cm_conn *c, enum cm_conn_phase phase);
 
 /* Shuts down connections without a request; libmicrohttpd then closes them. */
 void cm_conns_shut_idle(struct cm_conns *c);
+
+/* ---- accept.c: connections before their first byte --------------------- */
+
+struct cm_acceptor;
+
+/*
+ * Starts to accept from h->options.listen_fd, on a thread of its own, for
+ * h->daemon. Caller ends it with cm_acceptor_stop(). On failure the descriptor
+ * is still the caller's.
+ */
+int cm_acceptor_start(struct cm_http *h, struct cm_acceptor **ret,
+		      struct cm_error *err);
+
+/* Closes the listening socket and who waits. NULL is legal. */
+void cm_acceptor_stop(struct cm_acceptor *a);
 
 /* ---- cache.c: replies that many requests share ------------------------ */
 
@@ -120,18 +146,11 @@ void cm_cached_release(struct cm_cached *e);
 struct cm_http {
 	struct cm_http_options options;
 	struct MHD_Daemon *daemon;
+	struct cm_acceptor *acceptor;
 	struct cm_conns conns;
 	struct cm_cache *cache;
 	int64_t started_ms;
 	_Atomic int64_t busy;
-	_Atomic int64_t requests;
-	_Atomic int64_t failed;
-	_Atomic int64_t aborted;
-	_Atomic int64_t hits;
-	_Atomic int64_t misses;
-	_Atomic int64_t sent_bytes;
-	_Atomic int64_t received_bytes;
-	struct cm_http_counts taken; /* of the caller of take_counts */
 };
 
 /* Where a request is; exchange.c moves it on. */
@@ -188,6 +207,9 @@ struct cm_request {
 	int (*deferred)(struct cm_request *r, struct cm_error *err);
 	int forced_status; /* a gate's, whatever the face says; 0: none */
 	char note[CM_NOTE_SIZE];
+	bool looked_up; /* kind and lookups are set */
+	enum cm_kind kind;
+	struct cm_usage lookups; /* hits, misses and errors only */
 	struct cm_reply reply;
 	size_t headers_len;
 	/* Fields of the reply to come: name NUL value NUL, repeated. */
@@ -256,6 +278,12 @@ bool cm_reply_add_headers(const struct cm_request *r,
 
 /* Hands the reply to libmicrohttpd. */
 enum MHD_Result cm_reply_queue(struct cm_request *r);
+
+/*
+ * challenge.c: adds the WWW-Authenticate that a 401 brings with it, and says
+ * that it must not be stored.
+ */
+void cm_challenge_add(struct cm_request *r);
 
 /*
  * linger.c: answers a request whose body is still coming, past libmicrohttpd,

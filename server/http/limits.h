@@ -26,6 +26,12 @@
 #define CM_LINGER_MAX  (256 << 20)
 #define CM_LINGER_MS   5000
 
+/*
+ * A TLS hello that was answered is swallowed up to so many bytes; one record
+ * has at most 16 KiB (RFC 8446 §5.1).
+ */
+#define CM_HELLO_MAX (64 * 1024)
+
 /* Replies of blobs; see reply_blob.c. */
 #define CM_PREAD_MAX	   (32 * 1024)
 #define CM_DECODE_BLOCK	   (128 * 1024)

@@ -76,8 +76,7 @@ void cm_reply_drop(struct cm_request *r)
 static void add_status_headers(struct cm_request *r, int status)
 {
 	if (status == 401)
-		cm_reply_header(r, "WWW-Authenticate",
-				"Basic realm=\"cachemount\"");
+		cm_challenge_add(r);
 	if (status == 405)
 		cm_reply_header(r, "Allow", "%s", r->match.allow);
 	if (status == 503)

@@ -6,6 +6,7 @@
 
 #include "health.h"
 #include "http/internal.h"
+#include "metrics.h"
 
 int64_t cm_http_now_us(void)
 {
@@ -69,6 +70,11 @@ struct cm_health *cm_request_health(const struct cm_request *r)
 	return r->http->options.health;
 }
 
+struct cm_metrics *cm_request_metrics(const struct cm_request *r)
+{
+	return r->http->options.metrics;
+}
+
 bool cm_request_is_head(const struct cm_request *r)
 {
 	return r->head;
@@ -87,6 +93,12 @@ const char *cm_request_param(const struct cm_request *r, const char *name)
 const char *cm_request_query(const struct cm_request *r, const char *name)
 {
 	return cm_query_get(&r->query, name);
+}
+
+size_t cm_request_query_all(const struct cm_request *r, const char *name,
+			    const char **ret, size_t max)
+{
+	return cm_query_all(&r->query, name, ret, max);
 }
 
 /* What is gathered of the fields of one name. */
@@ -159,6 +171,28 @@ bool cm_request_may(const struct cm_request *r, enum cm_permission p,
 	return cm_identity_may(&r->identity, p, repo);
 }
 
+bool cm_request_has_credentials(const struct cm_request *r)
+{
+	return !cm_auth_has_tokens(r->http->options.auth) ||
+	       r->identity.tokens || r->identity.access;
+}
+
+int cm_request_issue(struct cm_request *r, const char *secret,
+		     struct cm_access *wanted, char *ret, struct cm_error *err)
+{
+	struct cm_auth *auth = r->http->options.auth;
+	struct cm_identity id = {0};
+	int rc;
+
+	if (!secret)
+		return cm_auth_issue(auth, &r->identity, wanted, ret, err);
+	rc = cm_auth_identify_secret(auth, secret, &id, err);
+	if (rc == 0)
+		rc = cm_auth_issue(auth, &id, wanted, ret, err);
+	cm_identity_release(&id);
+	return rc;
+}
+
 void *cm_request_state(const struct cm_request *r)
 {
 	return r->state;
@@ -207,6 +241,24 @@ void cm_request_note(struct cm_request *r, const char *result)
 	r->note[len] = '\0';
 }
 
+void cm_request_looked_up(struct cm_request *r, enum cm_kind kind, int64_t hits,
+			  int64_t misses)
+{
+	r->looked_up = true;
+	r->kind = kind;
+	r->lookups.hits = hits;
+	r->lookups.misses = misses;
+}
+
+void cm_request_lookup(struct cm_request *r, enum cm_kind kind, int status)
+{
+	bool miss = status == CM_ERR_NOT_FOUND;
+
+	cm_request_looked_up(r, kind, status == 0, miss);
+	r->lookups.errors = status < 0 && !miss;
+	cm_request_note(r, status == 0 ? "hit" : miss ? "miss" : "error");
+}
+
 int cm_request_defer(struct cm_request *r,
 		     int (*fn)(struct cm_request *r, struct cm_error *err),
 		     struct cm_error *err)
@@ -221,14 +273,18 @@ int cm_request_defer(struct cm_request *r,
 void cm_server_figures(const struct cm_request *r,
 		       struct cm_server_figures *ret)
 {
-	struct cm_http *h = r->http;
+	struct cm_http *main = r->http->options.main;
+	struct cm_http *h = main ? main : r->http;
+	struct cm_request_totals totals;
 
+	cm_metrics_totals(h->options.metrics, &totals);
 	*ret = (struct cm_server_figures){
 		.started_ms = h->started_ms,
 		.connections = (int64_t)cm_http_connections(h),
-		.requests = atomic_load(&h->requests),
-		.sent_bytes = atomic_load(&h->sent_bytes),
-		.received_bytes = atomic_load(&h->received_bytes),
+		.under_way = (int64_t)cm_http_busy(h),
+		.requests = totals.requests,
+		.sent_bytes = totals.sent_bytes,
+		.received_bytes = totals.received_bytes,
 	};
 	ret->draining = cm_health_phase(h->options.health) != CM_PHASE_UP;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "faces/fields.h"
+#include "faces/metrics_text.h"
 
 #define INPUT_MAX 1000
 
@@ -79,6 +80,8 @@ static void check_rest(const char *text)
 		assert(type[0] && strstr(text, type));
 	if (cm_field_count("n", text, 1000, &n, NULL) == 0)
 		assert(n >= 0 && n <= 1000);
+	if (cm_metrics_wants_openmetrics(text))
+		assert(strcasestr(text, "application/openmetrics-text"));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

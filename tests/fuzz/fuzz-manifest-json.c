@@ -35,12 +35,16 @@ static void check_refusal(int r, const struct cm_error *err)
 
 static void check_manifest(const struct cm_manifest *m, const char *said)
 {
+	static const struct cm_digest nothing;
+
 	assert(m->media_type && (!said || strcmp(m->media_type, said) == 0));
 	assert(m->descriptors_len <= CM_MANIFEST_DESCRIPTORS_MAX);
 	for (size_t i = 0; i < m->descriptors_len; i++) {
 		const struct cm_descriptor *d = &m->descriptors[i];
 
 		assert(d->media_type && d->size >= 0);
+		assert(!d->sha512 || (m->has_sha512 &&
+				      cm_digest_equal(&d->digest, &nothing)));
 		if (m->index)
 			assert(d->kind == CM_REF_MANIFEST);
 		else

@@ -72,6 +72,22 @@ static void check_digest(const char *text, size_t len)
 		assert(r == err.status && err.text[0]);
 }
 
+static void check_any_digest(const char *text, size_t len)
+{
+	char out[CM_ANY_DIGEST_TEXT_SIZE];
+	struct cm_error err = {0};
+	struct cm_any_digest d;
+	int r = cm_any_digest_parse(text, len, &d, &err);
+
+	assert((r == 0) == matches("^(sha256:[0-9a-f]{64}|"
+				   "sha512:[0-9a-f]{128})$",
+				   text, len));
+	if (r == 0)
+		assert(strcmp(cm_any_digest_format(&d, out), text) == 0);
+	else
+		assert(r == err.status && err.text[0]);
+}
+
 static void check_mount(const char *text)
 {
 	char name[CM_REPOSITORY_MAX + 1], again[CM_REPOSITORY_MAX + 1];
@@ -116,6 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_repository(text, size);
 	check_tag(text, size);
 	check_digest(text, size);
+	check_any_digest(text, size);
 	check_mount(text);
 	check_pattern(text);
 	return 0;

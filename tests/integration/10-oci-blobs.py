@@ -11,7 +11,7 @@ def base():
     equal("base: version", "registry/2.0",
           a["Docker-Distribution-API-Version"])
     a = r.get("/v2/no/such/endpoint")
-    equal("unknown path", (404, "NAME_UNKNOWN"), (a.status, a.error()))
+    equal("unknown path", (404, "UNSUPPORTED"), (a.status, a.error()))
     a = r.request("PUT", "/v2/")
     equal("known path, wrong method", (405, "UNSUPPORTED"),
           (a.status, a.error()))
@@ -167,6 +167,8 @@ def absent(digest):
             ("blobs/one", digest[:-1], (400, "DIGEST_INVALID")),
             ("blobs/one", "md5", (400, "DIGEST_INVALID")),
             ("blobs/one", "sha512:" + "a" * 128, (404, "BLOB_UNKNOWN")),
+            ("blobs/one", "sha512:" + "a" * 127, (400, "DIGEST_INVALID")),
+            ("blobs/one", "sha384:" + "a" * 96, (404, "BLOB_UNKNOWN")),
             ("blobs/One", digest, (400, "NAME_INVALID")),
             ("blobs/../one", digest, (400, "NAME_INVALID"))):
         a = r.get(f"/v2/{name}/blobs/{value}")

@@ -15,7 +15,7 @@ def stats():
     equal("stats", 200, a.status)
     s = a.json()
     equal("stats: parts", {"version", "store", "ratios", "counters",
-                           "server"}, set(s))
+                           "history", "quotas", "server"}, set(s))
     equal("stats: an empty store", (0, 0, None),
           (s["store"]["tags"], s["store"]["blobs"],
            s["ratios"]["deduplication"]))

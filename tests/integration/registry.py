@@ -25,6 +25,10 @@ def sha256(data):
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+def sha512(data):
+    return "sha512:" + hashlib.sha512(data).hexdigest()
+
+
 def check(name, holds, *why):
     """A thing proved, or not; `why` is shown when it isn't."""
     global _failures

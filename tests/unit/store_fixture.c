@@ -483,6 +483,10 @@ void assert_consistent(struct store_fixture *f)
 	     " ON s.id = r.scope"
 	     " WHERE s.name IS NOT substr(r.name, 1,"
 	     "  instr(r.name || '/', '/') - 1)");
+	none(f, "referrers that are gone",
+	     "SELECT count(*) FROM referrers r WHERE NOT EXISTS (SELECT 1"
+	     " FROM manifests m WHERE m.repo_id = r.repo_id"
+	     "  AND m.digest = r.manifest)");
 	none(f, "data of nothing",
 	     "SELECT count(*) FROM blob_data WHERE id NOT IN"
 	     " (SELECT inline_id FROM blobs)");

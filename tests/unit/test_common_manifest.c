@@ -60,7 +60,9 @@ static void test_manifest__oci(void **state)
 	assert_string_equal(m->artifact_type, CM_MEDIA_SNAPSHOT);
 	assert_false(m->index);
 	assert_true(m->has_subject);
-	assert_int_equal(m->subject.sha256[0], 0xbb);
+	assert_int_equal(m->subject.algorithm, CM_SHA256);
+	assert_int_equal(m->subject.sha256.sha256[0], 0xbb);
+	assert_false(m->has_sha512);
 	assert_int_equal(m->descriptors_len, 3);
 	assert_int_equal(m->descriptors[0].kind, CM_REF_CONFIG);
 	assert_int_equal(m->descriptors[0].digest.sha256[31], 0xaa);
@@ -106,6 +108,60 @@ static void test_manifest__index(void **state)
 		assert_int_equal(m->descriptors[0].kind, CM_REF_MANIFEST);
 		assert_int_equal(m->descriptors[1].kind, CM_REF_MANIFEST);
 	}
+}
+
+static void test_manifest__sha512(void **state)
+{
+	static const char json[] = MANIFEST(
+		"\"config\":" CONFIG ",\"layers\":[{\"mediaType\":\"x/y\","
+		"\"digest\":\"sha512:" A16 A16 A16 A16 B16 B16 B16 B16
+		"\",\"size\":1}],\"subject\":{\"mediaType\":\"x/y\","
+		"\"digest\":\"sha512:" B16 B16 B16 B16 A16 A16 A16 A16
+		"\",\"size\":1}");
+	static const struct cm_digest nothing;
+	cm_auto(manifest) struct cm_manifest *m = NULL;
+	struct cm_error err = {0};
+
+	(void)state;
+	assert_ok(parse(json, CM_MEDIA_OCI_MANIFEST, &m, &err), &err);
+	assert_true(m->has_sha512);
+	assert_null(m->descriptors[0].sha512);
+	assert_non_null(m->descriptors[1].sha512);
+	assert_int_equal(m->descriptors[1].sha512->algorithm, CM_SHA512);
+	assert_int_equal(m->descriptors[1].sha512->sha512[0], 0xaa);
+	assert_int_equal(m->descriptors[1].sha512->sha512[63], 0xbb);
+	assert_true(cm_digest_equal(&m->descriptors[1].digest, &nothing));
+	assert_int_equal(m->subject.algorithm, CM_SHA512);
+	assert_int_equal(m->subject.sha512[0], 0xbb);
+}
+
+static void type_of(const char *json, const char *media_type, const char *want)
+{
+	cm_auto(manifest) struct cm_manifest *m = NULL;
+	struct cm_error err = {0};
+
+	assert_ok(parse(json, media_type, &m, &err), &err);
+	if (want)
+		assert_string_equal(cm_manifest_referrer_type(m), want);
+	else
+		assert_null(cm_manifest_referrer_type(m));
+}
+
+static void test_manifest__referrer_type(void **state)
+{
+	(void)state;
+	type_of(MANIFEST("\"artifactType\":\"a/b\",\"config\":" CONFIG
+			 ",\"layers\":[]"),
+		CM_MEDIA_OCI_MANIFEST, "a/b");
+	type_of(MANIFEST("\"artifactType\":\"\",\"config\":" CONFIG
+			 ",\"layers\":[]"),
+		CM_MEDIA_OCI_MANIFEST, CM_MEDIA_OCI_EMPTY);
+	type_of(MANIFEST("\"config\":" CONFIG ",\"layers\":[]"),
+		CM_MEDIA_OCI_MANIFEST, CM_MEDIA_OCI_EMPTY);
+	type_of(MANIFEST("\"manifests\":[" CONFIG "]"), CM_MEDIA_OCI_INDEX,
+		NULL);
+	type_of(MANIFEST("\"artifactType\":\"a/b\",\"manifests\":[]"),
+		CM_MEDIA_OCI_INDEX, "a/b");
 }
 
 static void test_manifest__empty_index_is_legal(void **state)
@@ -231,7 +287,8 @@ static void test_manifest__descriptors(void **state)
 		{"{}", "digest", CM_ERR_INVALID},
 		{"{\"digest\":7}", "digest", CM_ERR_INVALID},
 		{"{\"digest\":\"sha256:x\"}", "sha256", CM_ERR_INVALID},
-		{"{\"digest\":\"sha512:abc\"}", "sha512", CM_ERR_UNSUPPORTED},
+		{"{\"digest\":\"sha384:abc\"}", "sha384", CM_ERR_UNSUPPORTED},
+		{"{\"digest\":\"sha512:abc\"}", "sha512", CM_ERR_INVALID},
 		{"{\"digest\":" D(A16) "}", "size", CM_ERR_INVALID},
 		{"{\"digest\":" D(A16) ",\"size\":-1}", "size", CM_ERR_INVALID},
 		{"{\"digest\":" D(A16) ",\"size\":1.5}", "size",
@@ -384,6 +441,8 @@ int main(void)
 		cmocka_unit_test(test_manifest__oci),
 		cmocka_unit_test(test_manifest__type_from_the_body),
 		cmocka_unit_test(test_manifest__index),
+		cmocka_unit_test(test_manifest__sha512),
+		cmocka_unit_test(test_manifest__referrer_type),
 		cmocka_unit_test(test_manifest__empty_index_is_legal),
 		cmocka_unit_test(test_manifest__foreign_layers),
 		cmocka_unit_test(test_manifest__not_json),

@@ -173,7 +173,8 @@ static void test_config__every_setting_by_flag(void **state)
 		       "--data=/d --listen [::1]:0 --token-file t "
 		       "--allow-anonymous=push --workers=1 "
 		       "--max-connections=100 --lease=1s --upload-ttl=1w "
-		       "--log-format=json --log-level=error"),
+		       "--log-format=json --log-level=error "
+		       "--public-url=https://cache.example:8443/"),
 		  &f->err);
 	assert_string_equal(f->config.data, "/d");
 	assert_string_equal(f->config.listen, "[::1]:0");
@@ -182,6 +183,7 @@ static void test_config__every_setting_by_flag(void **state)
 	assert_int_equal(f->config.max_connections, 100);
 	assert_int_equal(f->config.log_format, CM_LOG_JSON);
 	assert_int_equal(f->config.log_level, CM_LOG_ERROR);
+	assert_string_equal(f->config.public_url, "https://cache.example:8443");
 	assert_ok(load(f, no_environment, "--access-log=off"), &f->err);
 	assert_false(f->config.access_log);
 }
@@ -223,6 +225,11 @@ static void test_config__bad_flags(void **state)
 		{"--access-log=maybe", "on nor off"},
 		{"--allow-anonymous=delete", "none of pull, push"},
 		{"--data=", "empty"},
+		{"--public-url=cache.example", "http://HOST"},
+		{"--public-url=https://", "http://HOST"},
+		{"--public-url=https://a/b", "http://HOST"},
+		{"--public-url=ftp://a", "http://HOST"},
+		{"--public-url=https://a\"b", "http://HOST"},
 		{"--max-conections=5", "did you mean --max-connections"},
 		{"--frobnicate", "unknown option --frobnicate"},
 		{"-x", "unknown option -x"},

@@ -146,6 +146,24 @@ static void test_query__parses(void **state)
 	assert_int_equal(q.args_len, 0);
 }
 
+static void test_query__repeated(void **state)
+{
+	const char *got[2] = {NULL, NULL};
+	struct cm_error err = {0};
+	struct cm_query q;
+	char out[128];
+
+	(void)state;
+	assert_ok(
+		cm_query_parse("tag=a&n=1&tag=b&Tag=x&tag=%63", out, &q, &err),
+		&err);
+	assert_int_equal(cm_query_all(&q, "tag", got, 2), 3);
+	assert_string_equal(got[0], "a");
+	assert_string_equal(got[1], "b");
+	assert_int_equal(cm_query_all(&q, "tag", NULL, 0), 3);
+	assert_int_equal(cm_query_all(&q, "none", got, 2), 0);
+}
+
 static void test_query__refuses(void **state)
 {
 	char many[CM_QUERY_ARGS_MAX * 2 + 3], out[128];
@@ -160,7 +178,7 @@ static void test_query__refuses(void **state)
 	for (size_t i = 0; i + 1 < sizeof(many); i += 2)
 		memcpy(many + i, "a&", 2);
 	many[sizeof(many) - 1] = '\0';
-	assert_fails(cm_query_parse(many, out, &q, &err), CM_ERR_INVALID, &err);
+	assert_fails(cm_query_parse(many, out, &q, &err), CM_ERR_SIZE, &err);
 	many[CM_QUERY_ARGS_MAX * 2] = '\0';
 	assert_ok(cm_query_parse(many, out, &q, &err), &err);
 }
@@ -174,6 +192,7 @@ int main(void)
 		cmocka_unit_test(test_uri__decodes_a_path),
 		cmocka_unit_test(test_uri__refuses_escapes),
 		cmocka_unit_test(test_query__parses),
+		cmocka_unit_test(test_query__repeated),
 		cmocka_unit_test(test_query__refuses),
 	};
 
