@@ -131,8 +131,11 @@ static int run_job(struct cm_tx *tx, struct job *j, struct cm_error *err)
 		return r;
 	memcpy(totals, tx->totals, sizeof(totals));
 	j->result = j->fn(tx, j->arg, &j->own_err);
+	if (j->result >= 0 && cm_scope_flush(tx, &j->own_err) < 0)
+		j->result = j->own_err.status;
 	if (j->result >= 0)
 		return cm_db_run(tx->db, "RELEASE job", err);
+	tx->scope_loss = 0;
 	memcpy(tx->totals, totals, sizeof(totals));
 	tx->over_quota = over_quota;
 	return undo_job(tx, j, err);
@@ -396,6 +399,9 @@ int cm_index_open(const char *path, struct cm_index **ret, struct cm_error *err)
 	ix->path = strdup(path);
 	r = ix->path ? cm_db_open(path, true, &ix->write_db, err)
 		     : cm_error_nomem(err);
+	/* A batch of an eviction touches more pages than a reader ever does. */
+	if (r == 0)
+		r = cm_db_exec(ix->write_db, "PRAGMA cache_size = -16384", err);
 	if (r == 0)
 		r = cm_schema_migrate(ix->write_db, err);
 	if (r == 0)

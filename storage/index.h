@@ -53,6 +53,9 @@ struct cm_tx {
 	int64_t now_ms;
 	int64_t totals[CM_TOTALS_LEN]; /* changes of this transaction */
 	bool over_quota; /* a scope has passed its high watermark */
+	/* What a repository's scope has lost, and is still to be told of. */
+	int64_t scope_repo;
+	int64_t scope_loss;
 };
 
 /* Changes the index; runs on the writer thread and must not wait. */
@@ -208,6 +211,9 @@ int cm_scope_make(struct cm_tx *tx, const char *repo, int64_t *ret_id,
  */
 int cm_scope_add(struct cm_tx *tx, int64_t repo_id, int64_t delta,
 		 struct cm_error *err);
+
+/* Writes what cm_scope_add() has only summed up; at the end of each job. */
+int cm_scope_flush(struct cm_tx *tx, struct cm_error *err);
 
 /* Sets the quotas to these, and none for other scopes. */
 struct cm_quotas_job {

@@ -188,14 +188,13 @@ int cm_link_add(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
 	return r < 0 ? r : cm_scope_add(tx, repo_id, size, err);
 }
 
-/* Removes the row of a blob that nobody holds. */
-static int remove_row(struct cm_tx *tx, const struct cm_blob_row *row,
+/* What a blob's row counted and held goes after it. */
+static int forget_row(struct cm_tx *tx, const struct cm_blob_row *row,
 		      struct cm_error *err)
 {
-	int r = cm_db_run(tx->db, "DELETE FROM blobs WHERE digest = ?", err,
-			  CM_DIGEST(&row->info.digest));
+	int r = 0;
 
-	if (r == 0 && row->inline_id != 0)
+	if (row->inline_id != 0)
 		r = cm_db_run(tx->db, "DELETE FROM blob_data WHERE id = ?", err,
 			      CM_INT(row->inline_id));
 	tx->totals[CM_TOTAL_BLOBS]--;
@@ -204,6 +203,16 @@ static int remove_row(struct cm_tx *tx, const struct cm_blob_row *row,
 	tx->totals[CM_TOTAL_FILE_BYTES] -=
 		disk_bytes(&row->info, row->inline_id);
 	return r;
+}
+
+/* Removes the row of a blob that nobody holds. */
+static int remove_row(struct cm_tx *tx, const struct cm_blob_row *row,
+		      struct cm_error *err)
+{
+	int r = cm_db_run(tx->db, "DELETE FROM blobs WHERE digest = ?", err,
+			  CM_DIGEST(&row->info.digest));
+
+	return r < 0 ? r : forget_row(tx, row, err);
 }
 
 static int count_holders(struct cm_tx *tx, const struct cm_digest *d,
@@ -218,35 +227,64 @@ static int count_holders(struct cm_tx *tx, const struct cm_digest *d,
 	return r < 0 ? r : 0;
 }
 
+/* The row of a blob that has one holder goes: 1; 0 if it has more; <0. */
+static int remove_last(struct cm_tx *tx, const struct cm_digest *d,
+		       struct cm_blob_row *ret, struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(tx->db,
+			    "DELETE FROM blobs WHERE digest = ? AND holders = 1"
+			    " RETURNING size, stored_size, encoding, inline_id,"
+			    " 0",
+			    &st, err, CM_DIGEST(d));
+
+	if (r > 0)
+		read_row(st, d, ret);
+	return r;
+}
+
+/* One holder less of several: 1; 0 if there is no such row; <0. */
+static int drop_holder(struct cm_tx *tx, const struct cm_digest *d,
+		       struct cm_blob_row *ret, struct cm_error *err)
+{
+	cm_auto(stmt) sqlite3_stmt *st = NULL;
+	int r = cm_db_query(tx->db,
+			    "UPDATE blobs SET holders = holders - 1"
+			    " WHERE digest = ? RETURNING size, stored_size,"
+			    " encoding, inline_id, 0",
+			    &st, err, CM_DIGEST(d));
+
+	if (r > 0)
+		read_row(st, d, ret);
+	return r;
+}
+
 int cm_link_remove(struct cm_tx *tx, int64_t repo_id, const struct cm_digest *d,
 		   struct cm_blob_row *ret, struct cm_error *err)
 {
-	int64_t holders = 0;
-	int r = cm_blob_find(tx->db, repo_id, d, ret, err);
+	bool last = false;
+	int r = cm_db_run(tx->db,
+			  "DELETE FROM repo_blobs WHERE repo_id = ? AND "
+			  "digest = ?",
+			  err, CM_INT(repo_id), CM_DIGEST(d));
 
+	if (r == 0 && cm_db_changed(tx->db) > 0) {
+		r = remove_last(tx, d, ret, err);
+		last = r > 0;
+		if (r == 0)
+			r = drop_holder(tx, d, ret, err);
+	}
 	if (r == 0)
 		return cm_error_set(err, CM_ERR_NOT_FOUND,
 				    "the repository has no such blob");
 	if (r > 0)
-		r = cm_db_run(tx->db,
-			      "DELETE FROM repo_blobs WHERE repo_id = ? AND "
-			      "digest = ?",
-			      err, CM_INT(repo_id), CM_DIGEST(d));
-	if (r == 0)
-		r = cm_db_run(tx->db,
-			      "UPDATE blobs SET holders = holders - 1 WHERE "
-			      "digest = ?",
-			      err, CM_DIGEST(d));
-	if (r == 0)
-		r = count_holders(tx, d, &holders, err);
-	if (r == 0)
 		r = cm_scope_add(tx, repo_id, -ret->info.size, err);
 	if (r < 0)
 		return r;
 	tx->totals[CM_TOTAL_REFERENCED_BYTES] -= ret->info.size;
-	if (holders > 0)
+	if (!last)
 		return 0;
-	r = remove_row(tx, ret, err);
+	r = forget_row(tx, ret, err);
 	if (r == 0)
 		r = cm_alias_remove(tx, d, err);
 	return r < 0 ? r : 1;

@@ -53,8 +53,8 @@ static int over_quota(sqlite3_stmt *st, int64_t before, int64_t quota,
 			    cm_size_format(quota, may));
 }
 
-int cm_scope_add(struct cm_tx *tx, int64_t repo_id, int64_t delta,
-		 struct cm_error *err)
+static int write_delta(struct cm_tx *tx, int64_t repo_id, int64_t delta,
+		       struct cm_error *err)
 {
 	cm_auto(stmt) sqlite3_stmt *st = NULL;
 	int64_t bytes, quota;
@@ -74,6 +74,29 @@ int cm_scope_add(struct cm_tx *tx, int64_t repo_id, int64_t delta,
 		return over_quota(st, bytes - delta, quota, err);
 	if (bytes > sqlite3_column_int64(st, 3))
 		tx->over_quota = true;
+	return 0;
+}
+
+int cm_scope_flush(struct cm_tx *tx, struct cm_error *err)
+{
+	int64_t loss = tx->scope_loss;
+
+	tx->scope_loss = 0;
+	return loss == 0 ? 0 : write_delta(tx, tx->scope_repo, -loss, err);
+}
+
+/* An eviction takes many links of one repository after another. */
+int cm_scope_add(struct cm_tx *tx, int64_t repo_id, int64_t delta,
+		 struct cm_error *err)
+{
+	int r = 0;
+
+	if (delta > 0 || tx->scope_repo != repo_id)
+		r = cm_scope_flush(tx, err);
+	if (r < 0 || delta > 0)
+		return r < 0 ? r : write_delta(tx, repo_id, delta, err);
+	tx->scope_repo = repo_id;
+	tx->scope_loss -= delta;
 	return 0;
 }
 

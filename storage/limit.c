@@ -56,8 +56,8 @@ static int set_quotas(struct cm_store *s, struct cm_error *err)
 	};
 	int r = cm_index_write(s->index, cm_scope_quotas_tx, &j, err);
 
-	/* It can serve without, as long as there is nothing new to set. */
-	return r == CM_ERR_NO_SPACE && j.len == 0 ? 0 : r;
+	/* On a full disk it serves, with those of the last run. */
+	return r == CM_ERR_NO_SPACE ? 0 : r;
 }
 
 int cm_limit_init(struct cm_store *s, struct cm_error *err)

@@ -1,6 +1,7 @@
 /*
  * store.c - opening and closing, manifests, totals: the store's front.
  */
+#include <stdatomic.h>
 #include <string.h>
 
 #include <cachemount/protocol.h>
@@ -491,6 +492,7 @@ int cm_store_stats(struct cm_store *s, struct cm_store_stats *ret,
 		.pinned_tags = totals[CM_TOTAL_PINNED_TAGS],
 		.pinned_bytes = totals[CM_TOTAL_PINNED_BYTES],
 		.longest_idle_ms = idle,
+		.slowest_batch_us = atomic_load(&s->slowest_batch_us),
 	};
 	ret->used_bytes = ret->file_bytes + ret->index_bytes +
 			  ret->upload_bytes + ret->quarantine_bytes +

@@ -49,6 +49,7 @@ struct cm_store {
 	struct cm_notes *notes;	      /* access times and counters (notes.c) */
 	struct cm_limit limit;
 	struct cm_evictor *evictor; /* evict.c */
+	_Atomic int64_t slowest_batch_us;
 
 	/*
 	 * Held for reading while an unnamed blob is leased, for writing from
@@ -138,6 +139,12 @@ int cm_evictor_collect(struct cm_evictor *e, int64_t until_ms,
 /* Is it over a watermark with nothing left to evict? How old was the last? */
 void cm_evictor_state(struct cm_evictor *e, bool *ret_stuck,
 		      int64_t *ret_last_idle_ms);
+
+/*
+ * On the writer: notes that a batch of upkeep began at that time
+ * (cm_monotonic_us()) and ends now.
+ */
+void cm_note_batch(struct cm_store *s, int64_t began_us);
 
 /* Adds what went to the counters evicted_*_REASON. */
 void cm_count_evicted(struct cm_store *s, const char *reason,

@@ -69,6 +69,7 @@ static int reap_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 	struct reap_job *j = arg;
 	struct cm_store *s = j->store;
 	struct cm_digest digest;
+	int64_t began_us = cm_monotonic_us();
 	int64_t until = cm_monotonic_ms() + REAP_MS;
 	struct cm_doomed *d;
 	int r = find_due(tx, j, err);
@@ -95,6 +96,7 @@ static int reap_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 		if (r == 0)
 			cm_doomed_finish(s, d);
 	}
+	cm_note_batch(s, began_us);
 	return r < 0 ? r : 0;
 }
 

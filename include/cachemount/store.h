@@ -578,6 +578,8 @@ struct cm_store_stats {
 	int64_t longest_idle_ms;
 	int64_t last_evicted_idle_ms; /* the same of the last one; 0: none */
 	bool eviction_stuck;	      /* over the mark, and nothing may go */
+	/* For how long eviction or sweep held up other writers, at most. */
+	int64_t slowest_batch_us;
 };
 
 /*

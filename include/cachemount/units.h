@@ -40,5 +40,6 @@ int64_t cm_now_ms(void);
 
 /* Milliseconds of a clock that never jumps; only differences mean anything. */
 int64_t cm_monotonic_ms(void);
+int64_t cm_monotonic_us(void); /* microseconds of it */
 
 #endif

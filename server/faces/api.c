@@ -13,7 +13,7 @@
  *		"file_bytes","index_bytes","upload_bytes","quarantine_bytes",
  *		"backup_bytes",
  *		"pinned_tags","pinned_bytes","longest_idle_ms",
- *		"last_evicted_idle_ms","eviction_stuck"},
+ *		"last_evicted_idle_ms","slowest_batch_us","eviction_stuck"},
  *	 "ratios":{"deduplication","compression","hits"},
  *	 "counters":{"<name>":N,…},
  *	 "history":{"since":"<day>","days":[{"day","age","kinds":KINDS},…],

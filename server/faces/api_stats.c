@@ -33,7 +33,8 @@ static json_t *limits_json(const struct cm_store_stats *s)
 		(json_int_t)s->pinned_tags, "pinned_bytes",
 		(json_int_t)s->pinned_bytes, "longest_idle_ms",
 		(json_int_t)s->longest_idle_ms, "last_evicted_idle_ms",
-		(json_int_t)s->last_evicted_idle_ms, "eviction_stuck",
+		(json_int_t)s->last_evicted_idle_ms, "slowest_batch_us",
+		(json_int_t)s->slowest_batch_us, "eviction_stuck",
 		s->eviction_stuck);
 }
 

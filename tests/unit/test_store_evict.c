@@ -199,6 +199,9 @@ static void test_store_evict__least_recently_pulled_first(void **state)
 	/* No more than must be: one less would have been too many. */
 	assert_true(s.used_bytes + 2 * SIZE > s.low_bytes);
 	assert_consistent(f);
+	/* They are counted once the files have gone. */
+	for (int i = 0; i < 300 && counter(f, "evicted_tags_size") < gone; i++)
+		usleep(10000);
 	assert_int_equal(counter(f, "evicted_tags_size"), gone);
 	assert_int_equal(counter(f, "evicted_manifests_size"), gone);
 	assert_int_equal(counter(f, "evicted_blobs_size"), 2 * gone);
@@ -362,6 +365,95 @@ static void test_store_evict__leases(void **state)
 	assert_stored(f, "main/a", &c);
 	assert_consistent(f);
 	content_free(&c);
+}
+
+/* ---- leases over a kill ----------------------------------------------------
+ */
+
+/* Two blobs that nothing names: a child asks for the first, and is killed. */
+static void lease_and_die(struct store_fixture *f, const struct content *c)
+{
+	struct store_fixture child = {.options = f->options};
+	int status = 0;
+	pid_t pid;
+
+	assert_ok(store_push(f, "main/l", &c[0], NULL), &f->err);
+	assert_ok(store_push(f, "main/l", &c[1], NULL), &f->err);
+	usleep(LEASE_MS * 1500);
+	cm_store_close(f->store);
+	f->store = NULL;
+	/* From now on leases last. */
+	f->options.lease_ms = child.options.lease_ms = 60000;
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (cm_store_open(&child.options, &child.store, NULL) < 0 ||
+		    store_stat(&child, "main/l", &c[0].digest, NULL) < 0)
+			_exit(1);
+		kill(getpid(), SIGKILL);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+}
+
+/* As if they had been unnamed for long. */
+static void make_due(struct store_fixture *f)
+{
+	assert_ok(cm_store_open(&f->options, &f->store, &f->err), &f->err);
+	store_sql(f, "UPDATE repo_blobs SET since_ms = 0");
+}
+
+/* What was promised just before the kill is kept, and nothing else is. */
+static void test_store_evict__leases_outlive_a_kill(void **state)
+{
+	struct store_fixture *f = *state;
+	struct content c[2] = {content_noise(1, SIZE), content_noise(2, SIZE)};
+
+	f->options.lease_ms = LEASE_MS;
+	store_reopen(f);
+	lease_and_die(f, c);
+	make_due(f);
+	assert_int_equal(store_sweep(f).blobs, 1);
+	assert_stored(f, "main/l", &c[0]);
+	assert_absent(f, "main/l", &c[1].digest);
+	content_free(&c[0]);
+	content_free(&c[1]);
+}
+
+/* Leases of another boot, or a file that is none: then all is held. */
+static void test_store_evict__leases_that_are_not_believed(void **state)
+{
+	static const struct {
+		off_t offset; /* -1: cut off */
+		const char *bytes;
+	} spoils[] = {{-1, ""}, {0, "nothing"}, {8, "another-boot"}};
+	struct store_fixture *f = *state;
+	struct content c[2] = {content_noise(1, SIZE), content_noise(2, SIZE)};
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/leases", f->dir);
+	for (size_t i = 0; i < sizeof(spoils) / sizeof(spoils[0]); i++) {
+		f->options.lease_ms = LEASE_MS;
+		store_reopen(f);
+		lease_and_die(f, c);
+		fd = open(path, O_WRONLY);
+		assert_true(fd >= 0);
+		if (spoils[i].offset < 0)
+			assert_int_equal(ftruncate(fd, 5000), 0);
+		else
+			assert_true(pwrite(fd, spoils[i].bytes,
+					   strlen(spoils[i].bytes),
+					   spoils[i].offset) > 0);
+		close(fd);
+		make_due(f);
+		assert_int_equal(store_sweep(f).blobs, 0);
+		assert_stored(f, "main/l", &c[1]);
+		/* The next run believes what this one writes. */
+		f->options.lease_ms = LEASE_MS;
+	}
+	content_free(&c[0]);
+	content_free(&c[1]);
 }
 
 /* An index goes first, its children after it, never the other way round. */
@@ -874,6 +966,8 @@ int main(void)
 		CASE(pulls_by_digest),
 		CASE(untagged_manifests),
 		CASE(leases),
+		CASE(leases_outlive_a_kill),
+		CASE(leases_that_are_not_believed),
 		CASE(indexes),
 		CASE(shared_blobs),
 		CASE(pins),
