@@ -139,6 +139,18 @@ int cm_cmd_parse(const struct cm_cmd *cmd, int argc, char *const argv[],
 	return 0;
 }
 
+void cm_cmd_hint(struct cm_error *err, const char *fmt, ...)
+{
+	char why[CM_ERROR_TEXT_MAX], hint[CM_ERROR_TEXT_MAX];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(hint, sizeof(hint), fmt, args);
+	va_end(args);
+	snprintf(why, sizeof(why), "%.200s", err->text);
+	cm_error_set(err, err->status, "%s; %.300s", why, hint);
+}
+
 enum cm_exit cm_exit_of(enum cm_status status)
 {
 	switch (status) {

@@ -45,6 +45,9 @@ int cm_cmd_parse(const struct cm_cmd *cmd, int argc, char *const argv[],
 enum cm_exit cm_cmd_main(const struct cm_cmd *cmd, int argc,
 			 char *const argv[]);
 
+/* Adds a way out to a failure's message. */
+void cm_cmd_hint(struct cm_error *err, const char *fmt, ...) CM_PRINTF(2, 3);
+
 /* The exit status for a failure of a data folder. */
 enum cm_exit cm_exit_of(enum cm_status status);
 

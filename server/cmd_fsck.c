@@ -27,15 +27,11 @@ static void print_sum(const struct cm_check_result *r)
 	       r->files);
 }
 
-static int say_rebuild(const char *data, struct cm_error *err)
+static void say_rebuild(const char *data, struct cm_error *err)
 {
-	char why[CM_ERROR_TEXT_MAX];
-
-	snprintf(why, sizeof(why), "%.200s", err->text);
-	return cm_error_set(err, CM_ERR_CORRUPT,
-			    "%s; to rebuild the index, run: cachemountd "
-			    "rebuild --data %.200s",
-			    why, data);
+	cm_cmd_hint(err,
+		    "to rebuild the index, run: cachemountd rebuild --data %s",
+		    data);
 }
 
 enum cm_exit cm_cmd_fsck(const struct cm_cmd_args *args, const char *data,
@@ -71,8 +67,8 @@ enum cm_exit cm_cmd_backup(const struct cm_cmd_args *args, const char *data,
 	signal(SIGXFSZ, SIG_IGN);
 	r = cm_backup_to_file(data, args->operand, err);
 	if (r == CM_ERR_BUSY)
-		cm_error_wrap(err, "for a running server, use `cachectl "
-				   "backup`");
+		cm_cmd_hint(err, "of a running server, make one with: cachectl "
+				 "backup");
 	else if (r == CM_ERR_CORRUPT)
 		say_rebuild(data, err);
 	return cm_exit_of((enum cm_status)r);

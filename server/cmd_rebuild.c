@@ -61,9 +61,9 @@ enum cm_exit cm_cmd_rebuild(const struct cm_cmd_args *args, const char *data,
 	signal(SIGXFSZ, SIG_IGN);
 	r = cm_rebuild(&options, &result, err);
 	if (r == CM_ERR_NOT_FOUND && !args->from)
-		cm_error_wrap(err, "--empty begins with no names");
+		cm_cmd_hint(err, "--empty begins with no names at all");
 	else if (r == CM_ERR_PRECONDITION)
-		cm_error_wrap(err, "see --force");
+		cm_cmd_hint(err, "--force does it all the same");
 	if (r < 0)
 		return cm_exit_of((enum cm_status)r);
 	print_result(&result);

@@ -114,14 +114,13 @@ static int find_other(struct checking *c, struct cm_blob_row *row)
 }
 
 static void tell_blob(struct checking *c, const struct cm_blob_row *row,
-		      bool adopt, const char *why)
+		      bool mended, const char *what)
 {
 	char digest[CM_DIGEST_TEXT_SIZE], text[CM_ERROR_TEXT_MAX];
 
 	snprintf(text, sizeof(text), "%s: %.300s",
-		 cm_digest_format(&row->info.digest, digest),
-		 adopt ? "it lies there in another encoding" : why);
-	tell(c, "blob", false, c->options->repair, text);
+		 cm_digest_format(&row->info.digest, digest), what);
+	tell(c, "blob", false, mended, text);
 }
 
 static int check_row(struct checking *c, struct cm_blob_row *row,
@@ -135,6 +134,11 @@ static int check_row(struct checking *c, struct cm_blob_row *row,
 	c->ret->bytes += row->info.stored_size;
 	if (r == 0)
 		return 0;
+	/* That the disk can't be read now says nothing of the bytes. */
+	if (r == CM_ERR_IO) {
+		tell_blob(c, row, false, why.text);
+		return 0;
+	}
 	if (r != CM_ERR_CORRUPT) {
 		if (err)
 			*err = why;
@@ -145,7 +149,8 @@ static int check_row(struct checking *c, struct cm_blob_row *row,
 		c->ret->adopted++;
 	else
 		c->ret->lost++;
-	tell_blob(c, row, adopt, why.text);
+	tell_blob(c, row, c->options->repair,
+		  adopt ? "it lies there in another encoding" : why.text);
 	m->adopt[m->len] = adopt;
 	m->rows[m->len++] = *row;
 	return 0;

@@ -298,7 +298,21 @@ static void test_store_care__scrub_keeps_what_cannot_be_read(void **state)
 	r = scrub_round(f, &s);
 	assert_int_equal(r.damaged, 0);
 	assert_int_equal(r.unreadable, 1);
+	/* Nor does a check of the folder. */
+	close_store(f);
+	{
+		struct cm_check_options o = {
+			.data_dir = f->dir,
+			.repair = true,
+		};
+		struct cm_check_result checked;
+
+		assert_ok(cm_check(&o, &checked, &f->err), &f->err);
+		assert_int_equal(checked.left, 1);
+		assert_int_equal(checked.lost, 0);
+	}
 	assert_int_equal(rename(away, path), 0);
+	open_store(f);
 	assert_stored(f, REPO, &c);
 	content_free(&c);
 }
