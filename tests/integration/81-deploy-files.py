@@ -124,7 +124,11 @@ same("compose: no capabilities", ["ALL"], service["cap_drop"])
 same("compose: no new privileges", ["no-new-privileges:true"], service["security_opt"])
 check("compose: no capability added", "cap_add" not in service)
 check("compose: not privileged", not service.get("privileged"))
-same("compose: the volume is the image's", ["data:" + last(final, "VOLUME")], service["volumes"])
+same(
+    "compose: the volume is the image's",
+    ["data:" + last(final, "VOLUME")],
+    service["volumes"],
+)
 same(
     "compose: health check",
     ["CMD", "/usr/bin/cachemountd", "--healthcheck"],
@@ -142,7 +146,10 @@ same(
 )
 check("compose: that comes from a file", "file" in compose["secrets"][name])
 check("compose: limits", service["mem_limit"] and service["pids_limit"])
-check("compose: not for the network unless told", ":-127.0.0.1:" in service["ports"][0])
+check(
+    "compose: not for the network unless told",
+    ":-127.0.0.1:" in service["ports"][0],
+)
 check("compose: the port", service["ports"][0].endswith(":" + port))
 
 # --- Kubernetes ---
@@ -204,7 +211,8 @@ check(
     "compose: time to drain and close",
     seconds(service["stop_grace_period"]) > seconds(conf["drain-timeout"]) + CLOSING,
 )
-for probe, path in (("startup", "/livez"), ("liveness", "/livez"), ("readiness", "/readyz")):
+probes = {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"}
+for probe, path in probes.items():
     same(
         f"kubernetes: {probe} probe",
         {"path": path, "port": "http"},
@@ -216,13 +224,22 @@ same(
     container["ports"],
 )
 same("kubernetes: it listens there", ":" + port, conf["listen"])
-same("kubernetes: the service's port", "http", objects["Service"]["spec"]["ports"][0]["targetPort"])
+service = objects["Service"]
+same(
+    "kubernetes: the service's port",
+    "http",
+    service["spec"]["ports"][0]["targetPort"],
+)
 same(
     "kubernetes: the service finds the pod",
-    objects["Service"]["spec"]["selector"],
+    service["spec"]["selector"],
     stateful["template"]["metadata"]["labels"],
 )
-same("kubernetes: the governing service", objects["Service"]["metadata"]["name"], stateful["serviceName"])
+same(
+    "kubernetes: the governing service",
+    service["metadata"]["name"],
+    stateful["serviceName"],
+)
 mounts = {m["name"]: m for m in container["volumeMounts"]}
 same("kubernetes: the data", conf["data"], mounts["data"]["mountPath"])
 same(
@@ -263,6 +280,7 @@ same(
 )
 check(
     "kubernetes: limits",
-    container["resources"]["limits"]["memory"] and container["resources"]["requests"]["cpu"],
+    container["resources"]["limits"]["memory"]
+    and container["resources"]["requests"]["cpu"],
 )
 sys.exit(failed > 0)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Goal: the image of deploy/Dockerfile, built by a real Docker, serves read-only,
-# without capabilities and not as root: it becomes healthy, images go in and out,
-# and SIGTERM ends it once transfers have finished. Then by compose, from a token
-# file: a BuildKit cache mount that one builder fills is warm on a second one
-# that has never built anything.
+# Goal: the image of deploy/Dockerfile, built by a real Docker, serves
+# read-only, without capabilities and not as root: it becomes healthy, images go
+# in and out, and SIGTERM ends it once transfers have finished. Then by compose,
+# from a token file: a BuildKit cache mount that one builder fills is warm on a
+# second one that has never built anything.
 #
 # Two Docker daemons of the script's own: "one" builds and serves, "two" is the
 # builder that has nothing.

@@ -66,10 +66,11 @@ start_docker()
 	shift
 	mkdir -p "$dir" "$DOCKER_CONFIG"
 	printf '{}\n' >"$dir/daemon.json"
+	# Not through near: $! is to be the daemon itself.
 	# SC2016: for the inner shell.
 	# shellcheck disable=SC2016
-	near unshare --mount --propagation private sh -c \
-		'mount --bind "$0" /etc/resolv.conf && exec dockerd "$@"' \
+	nsenter --net="$DOCKER_NETWORK" unshare --mount --propagation private \
+		sh -c 'mount --bind "$0" /etc/resolv.conf && exec dockerd "$@"' \
 		"$WORK/resolv.conf" \
 		--config-file "$dir/daemon.json" --data-root "$dir/data" \
 		--exec-root "$dir/exec" --pidfile "$dir/pid" \
