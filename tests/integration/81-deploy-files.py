@@ -56,7 +56,7 @@ SERVER_LIMIT = int(
         r"#define TIMEOUT_S (\d+)", (TOP / "server/healthcheck.c").read_text()
     )[1]
 )
-CLOSING = 10  # seconds that the server takes at most, once it has drained
+CLOSING = 16  # seconds that the server takes at most, once it has drained
 
 
 # --- the image ---

@@ -152,6 +152,7 @@ check_match "having written all" '"stopped"' "$(docker_at one logs open 2>&1)"
 
 HOSTPORT=127.0.0.1:$(free_port)
 export CACHEMOUNT_PUBLISH=$HOSTPORT CACHEMOUNT_TOKENS=$WORK/tokens
+export CACHEMOUNT_MAX_SIZE=1GiB
 
 # compose ARGUMENT…: with the file of deploy/.
 compose()
@@ -177,6 +178,8 @@ check_eq "compose: read-only" true "$(of "$server" .HostConfig.ReadonlyRootfs)"
 check_eq "compose: no capability" 0000000000000000 "$(process "$server" CapBnd)"
 check_eq "compose: no new privileges" 1 "$(process "$server" NoNewPrivs)"
 check_eq "compose: memory" $((512 << 20)) "$(of "$server" .HostConfig.Memory)"
+check_match "compose: the store's limit" 'MAX_SIZE=1GiB' \
+	"$(of "$server" .Config.Env)"
 check_eq "compose: threads" 256 "$(of "$server" .HostConfig.PidsLimit)"
 
 # status [ARGUMENT…]: of GET /v2/.

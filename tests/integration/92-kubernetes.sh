@@ -61,31 +61,45 @@ exec 9>&-
 
 # --- a control plane without a node ---
 
-# background NAME COMMAND…: until the script ends; its log is $WORK/NAME.log.
+# background NAME COMMAND…: until the script ends; its log is $WORK/NAME.log,
+# its process in $pids.
 background()
 {
 	local name=$1
 	shift
 	"$@" >"$WORK/$name.log" 2>&1 </dev/null &
+	pids+=($!)
 	on_exit _stop_quietly $!
 }
 
-etcd=http://127.0.0.1:$(free_port)
-peers=http://127.0.0.1:$(free_port)
-port=$(free_port)
-openssl genrsa -out "$WORK/key.pem" 2048 2>/dev/null
-printf 'operator,operator,operator,system:masters\n' >"$WORK/tokens.csv"
-background etcd etcd --data-dir "$WORK/etcd" --unsafe-no-fsync \
-	--listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
-	--listen-peer-urls "$peers"
-background apiserver "$PROGRAMS/kube-apiserver" --etcd-servers "$etcd" \
-	--bind-address 127.0.0.1 --secure-port "$port" --allow-privileged \
-	--cert-dir "$WORK/certificates" --authorization-mode RBAC \
-	--token-auth-file "$WORK/tokens.csv" \
-	--service-cluster-ip-range 10.0.0.0/24 \
-	--service-account-issuer https://kubernetes.default.svc \
-	--service-account-key-file "$WORK/key.pem" \
-	--service-account-signing-key-file "$WORK/key.pem"
+# control_plane: etcd and the API server, and waits until they answer. Fails at
+# once when one of them ends, as it does when it finds its port taken.
+control_plane()
+{
+	local etcd peers data pids=() i
+	etcd=http://127.0.0.1:$(free_port)
+	peers=http://127.0.0.1:$(free_port)
+	port=$(free_port)
+	data=$(mktemp -d "$WORK/etcd.XXXXXX")
+	background etcd etcd --data-dir "$data" --unsafe-no-fsync \
+		--listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
+		--listen-peer-urls "$peers"
+	background apiserver "$PROGRAMS/kube-apiserver" \
+		--etcd-servers "$etcd" --bind-address 127.0.0.1 \
+		--secure-port "$port" --cert-dir "$WORK/certificates" \
+		--authorization-mode RBAC --allow-privileged \
+		--token-auth-file "$WORK/tokens.csv" \
+		--service-cluster-ip-range 10.0.0.0/24 \
+		--service-account-issuer https://kubernetes.default.svc \
+		--service-account-key-file "$WORK/key.pem" \
+		--service-account-signing-key-file "$WORK/key.pem"
+	for ((i = 0; i < 300; i++)); do
+		ready && return 0
+		alive "${pids[0]}" && alive "${pids[1]}" || return 1
+		sleep 0.3
+	done
+	return 1
+}
 
 # kubectl ARGUMENT…: as the operator.
 kubectl()
@@ -101,7 +115,9 @@ ready()
 	kubectl get --raw /readyz >/dev/null 2>&1
 }
 
-retry_until 90 ready || {
+openssl genrsa -out "$WORK/key.pem" 2048 2>/dev/null
+printf 'operator,operator,operator,system:masters\n' >"$WORK/tokens.csv"
+control_plane || control_plane || control_plane || {
 	tail -n 20 "$WORK/etcd.log" "$WORK/apiserver.log"
 	not_ok "the API server starts"
 	exit 1
