@@ -157,6 +157,7 @@ int cm_cmd_show(struct cm_cli *cli, int argc, char **argv);
 int cm_cmd_du(struct cm_cli *cli, int argc, char **argv);
 int cm_cmd_stats(struct cm_cli *cli, int argc, char **argv);
 int cm_cmd_purge(struct cm_cli *cli, int argc, char **argv);
+int cm_cmd_backup(struct cm_cli *cli, int argc, char **argv);
 int cm_cmd_verify(struct cm_cli *cli, int argc, char **argv);
 int cm_cmd_pin(struct cm_cli *cli, int argc, char **argv);
 int cm_cmd_unpin(struct cm_cli *cli, int argc, char **argv);

@@ -38,6 +38,8 @@ struct listing {
 	struct cm_table *table; /* or */
 	json_t *array;
 	int64_t count;
+	int64_t unimportable; /* build caches too large for BuildKit … */
+	char first[512];      /* … and one of them */
 };
 
 /* "2026-01-31T09:30:00Z" as "2026-01-31 09:30"; "never" if there is none. */
@@ -57,6 +59,11 @@ static int ls_row(void *arg, const json_t *tag, struct cm_error *err)
 	json_t *copy;
 
 	l->count++;
+	if (json_is_false(json_object_get(tag, "importable")) &&
+	    l->unimportable++ == 0)
+		snprintf(l->first, sizeof(l->first), "%s:%s",
+			 cm_json_text(tag, "repository"),
+			 cm_json_text(tag, "tag"));
 	if (l->array) {
 		copy = json_deep_copy(tag);
 		return json_array_append_new(l->array, copy) == 0
@@ -77,6 +84,17 @@ static int ls_row(void *arg, const json_t *tag, struct cm_error *err)
 			     writer[0] ? writer : "-",
 		     });
 	return 0;
+}
+
+static void tell_unimportable(const struct listing *l)
+{
+	char caches[CM_COUNT_TEXT_SIZE];
+
+	if (l->unimportable > 0)
+		cm_say("BuildKit will not import %s, too large for it, such as "
+		       "%s; see cachectl show",
+		       cm_count(l->unimportable, "build cache", caches),
+		       l->first);
 }
 
 static int tell_nothing(const char *prefix)
@@ -117,6 +135,7 @@ int cm_cmd_ls(struct cm_cli *cli, int argc, char **argv)
 		cm_table_free(l.table);
 		return tell_nothing(prefix);
 	}
+	tell_unimportable(&l);
 	return cm_table_print(l.table) ? CM_EXIT_OK : CM_EXIT_FAILED;
 }
 

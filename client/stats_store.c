@@ -21,15 +21,14 @@ static void store_size(struct cm_table *t, const char *label, int64_t bytes)
 	cm_table_row(t, (const char *[]){label, cm_size_format(bytes, text)});
 }
 
-static void store_count(struct cm_table *t, const char *label,
-			const json_t *store, const char *key)
+static void store_count(struct cm_table *t, const char *label, const json_t *o,
+			const char *key)
 {
 	char text[CM_COUNT_SIZE];
 
-	cm_table_row(
-		t, (const char *[]){
-			   label,
-			   cm_count_format(cm_json_number(store, key), text)});
+	cm_table_row(t, (const char *[]){
+				label,
+				cm_count_format(cm_json_number(o, key), text)});
 }
 
 static void store_ratio(struct cm_table *t, const json_t *ratios,
@@ -54,7 +53,8 @@ static void store_saved(struct cm_table *t, int64_t named, int64_t stored)
 	cm_table_row(t, (const char *[]){"saved on disk", text});
 }
 
-static bool print_store(const json_t *store, const json_t *ratios)
+static bool print_store(const json_t *store, const json_t *ratios,
+			const json_t *counters)
 {
 	static const char *const headings[] = {"STORE", ">NOW"};
 	int64_t named = cm_json_number(store, "referenced_bytes");
@@ -74,6 +74,9 @@ static bool print_store(const json_t *store, const json_t *ratios)
 	store_count(t, "blobs", store, "blobs");
 	store_count(t, "uploads open", store, "uploads");
 	store_count(t, "quarantined", store, "quarantined");
+	if (cm_json_number(counters, "unreadable_caches") > 0)
+		store_count(t, "caches too large", counters,
+			    "unreadable_caches");
 	return cm_table_print(t);
 }
 
@@ -258,7 +261,7 @@ bool cm_stats_print_store(const json_t *stats)
 	const json_t *store = json_object_get(stats, "store");
 	const json_t *counters = json_object_get(stats, "counters");
 
-	if (!print_store(store, json_object_get(stats, "ratios")))
+	if (!print_store(store, json_object_get(stats, "ratios"), counters))
 		return false;
 	putchar('\n');
 	if (!print_limits(store) ||

@@ -94,6 +94,8 @@ const struct cm_verb cm_verbs[] = {
 	{"verify", "SCOPE/NAME:TAG... | --all",
 	 "check stored bytes against their digests", verify_options,
 	 "  cachectl verify --all\n", cm_cmd_verify},
+	{"backup", "", "have the server back up its index", NULL,
+	 "  cachectl backup\n", cm_cmd_backup},
 	{"config", "show", "show each setting and where it comes from", NULL,
 	 "  cachectl config show\n", cm_cmd_config},
 	{"completion", "bash|zsh|fish", "print a completion script", NULL,

@@ -135,12 +135,11 @@ static const struct algorithm *algorithm_of(const char *text, size_t len)
 	return NULL;
 }
 
-int cm_any_digest_parse(const char *text, size_t len, struct cm_any_digest *ret,
-			struct cm_error *err)
+/* What is wrong with a text that is no digest of ours. */
+static int refuse(const char *text, size_t len, const struct algorithm *a,
+		  struct cm_error *err)
 {
-	const struct algorithm *a = algorithm_of(text, len);
 	int shown = len > 140 ? 140 : (int)len;
-	struct cm_any_digest d = {0};
 
 	if (!well_formed(text, len))
 		return cm_error_set(err, CM_ERR_INVALID,
@@ -152,11 +151,21 @@ int cm_any_digest_parse(const char *text, size_t len, struct cm_any_digest *ret,
 				    "digest \"%.*s\": only sha256 and sha512 "
 				    "are offered",
 				    shown, text);
-	if (!parse_hex(text + PREFIX_LEN, len - PREFIX_LEN, d.sha512, a->len))
-		return cm_error_set(err, CM_ERR_INVALID,
-				    "digest \"%.*s\" does not have %zu "
-				    "lower-case hex digits",
-				    shown, text, 2 * a->len);
+	return cm_error_set(err, CM_ERR_INVALID,
+			    "digest \"%.*s\" does not have %zu lower-case hex "
+			    "digits",
+			    shown, text, 2 * a->len);
+}
+
+int cm_any_digest_parse(const char *text, size_t len, struct cm_any_digest *ret,
+			struct cm_error *err)
+{
+	const struct algorithm *a = algorithm_of(text, len);
+	struct cm_any_digest d = {0};
+
+	if (!a ||
+	    !parse_hex(text + PREFIX_LEN, len - PREFIX_LEN, d.sha512, a->len))
+		return refuse(text, len, a, err);
 	d.algorithm = (enum cm_algorithm)(a - algorithms);
 	*ret = d;
 	return 0;
@@ -169,8 +178,8 @@ int cm_digest_parse(const char *text, size_t len, struct cm_digest *ret,
 	struct cm_any_digest d;
 	int r;
 
-	if (well_formed(text, len) &&
-	    algorithm_of(text, len) != &algorithms[CM_SHA256])
+	if (algorithm_of(text, len) != &algorithms[CM_SHA256] &&
+	    well_formed(text, len))
 		return cm_error_set(err, CM_ERR_UNSUPPORTED,
 				    "digest \"%.*s\": only sha256 is offered",
 				    shown, text);

@@ -8,7 +8,6 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -76,6 +75,11 @@ void cm_auth_use_key(struct cm_auth *a,
 		     const uint8_t key[static CM_ACCESS_KEY_LEN])
 {
 	memcpy(a->key, key, sizeof(a->key));
+}
+
+const uint8_t *cm_auth_key(const struct cm_auth *a)
+{
+	return a->key;
 }
 
 bool cm_auth_has_tokens(const struct cm_auth *a)
@@ -335,60 +339,6 @@ bool cm_identity_may(const struct cm_identity *id, enum cm_permission p,
 	if (id->access && !cm_access_covers(id->access, p, repo))
 		return false;
 	return holder_may(id, p, repo);
-}
-
-/* Narrows a scope to what the holder may do. */
-static void narrow(const struct cm_identity *id, struct cm_access_scope *s)
-{
-	static const enum cm_permission each[] = {CM_PERM_PULL, CM_PERM_PUSH,
-						  CM_PERM_DELETE};
-
-	for (size_t i = 0; i < sizeof(each) / sizeof(each[0]); i++)
-		if (!holder_may(id, each[i], s->repository))
-			s->actions &= ~(unsigned)each[i];
-}
-
-/* Names the holder in the token. */
-static int fill_holder(const struct cm_identity *id, struct cm_access *access,
-		       struct cm_error *err)
-{
-	access->name[0] = '\0';
-	if (!id->tokens)
-		return 0;
-	for (size_t i = 0; i < id->tokens->len; i++) {
-		const struct cm_grant *g = &id->tokens->grants[i];
-
-		if (g->secret != id->secret)
-			continue;
-		snprintf(access->name, sizeof(access->name), "%s", g->name);
-		return cm_access_secret_id(&g->hash, access->secret_id, err);
-	}
-	return cm_error_set(err, CM_ERR_INTERNAL, "an identity without grant");
-}
-
-int cm_auth_issue(struct cm_auth *a, const struct cm_identity *id,
-		  struct cm_access *wanted,
-		  char ret[static CM_ACCESS_TEXT_SIZE], struct cm_error *err)
-{
-	size_t kept = 0;
-	int rc;
-
-	if (id->access)
-		return cm_error_set(err, CM_ERR_UNAUTHORIZED,
-				    "an access token gets no other one: send "
-				    "the credentials");
-	if (!holder_may(id, CM_PERM_NONE, NULL))
-		return cm_error_set(err, CM_ERR_UNAUTHORIZED,
-				    "authentication is required");
-	for (size_t i = 0; i < wanted->scopes_len; i++) {
-		narrow(id, &wanted->scopes[i]);
-		if (wanted->scopes[i].actions != 0)
-			wanted->scopes[kept++] = wanted->scopes[i];
-	}
-	wanted->scopes_len = kept;
-	wanted->expires_s = cm_now_ms() / 1000 + CM_ACCESS_LIFETIME_S;
-	rc = fill_holder(id, wanted, err);
-	return rc < 0 ? rc : cm_access_seal(wanted, a->key, ret, err);
 }
 
 static const char *permission_name(enum cm_permission p)

@@ -61,6 +61,9 @@ int cm_auth_reload(struct cm_auth *a, bool force, struct cm_error *err);
 void cm_auth_use_key(struct cm_auth *a,
 		     const uint8_t key[static CM_ACCESS_KEY_LEN]);
 
+/* The key; CM_ACCESS_KEY_LEN bytes, for cm_auth_issue(). */
+const uint8_t *cm_auth_key(const struct cm_auth *a);
+
 /* Are there tokens by which a client can name itself? */
 bool cm_auth_has_tokens(const struct cm_auth *a);
 

@@ -45,7 +45,7 @@ struct cm_config {
 	char *token_file;     /* NULL: none */
 	unsigned anonymous;   /* of enum cm_permission */
 	bool anonymous_set;
-	char *public_url; /* without a slash at the end; NULL: not said */
+	char *public_url;  /* without a slash at the end; NULL: not said */
 	int64_t max_bytes; /* as in struct cm_store_options */
 	int64_t high_percent;
 	int64_t low_percent;
@@ -56,6 +56,10 @@ struct cm_config {
 	int64_t lease_ms;
 	int64_t upload_ttl_ms;
 	int64_t drain_timeout_ms;
+	int64_t scrub_rate; /* bytes a second; 0: off */
+	int64_t scrub_every_ms;
+	int64_t backup_every_ms; /* 0: off */
+	int64_t backup_keep;
 	enum cm_log_format log_format;
 	enum cm_log_level log_level;
 	bool access_log;

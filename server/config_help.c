@@ -7,6 +7,8 @@
 
 static const char head[] =
 	"Usage: cachemountd [OPTION]...\n"
+	"       cachemountd fsck|backup|rebuild [OPTION]... (see their "
+	"--help)\n"
 	"Serve build caches: an OCI registry with snapshots of cache mounts.\n"
 	"\n"
 	"Each setting can also be given as an environment variable\n"

@@ -13,6 +13,7 @@
 #define HOUR   (3600 * SECOND)
 #define YEAR   (365 * 24 * HOUR)
 
+#define RATE_MAX (1LL << 40)
 #define MEBIBYTE (1LL << 20)
 
 #define NAME_MAX_LEN	32
@@ -91,6 +92,16 @@ const struct cm_setting cm_settings[] = {
 	 NULL, "24h", "TIME", "how long an idle upload can be resumed"},
 	{"drain-timeout", CM_SETTING_DURATION, MEMBER(drain_timeout_ms), 0,
 	 HOUR, NULL, "30s", "TIME", "how long transfers go on after SIGTERM"},
+	{"scrub-rate", CM_SETTING_RATE, MEMBER(scrub_rate), 0, RATE_MAX, NULL,
+	 "8MiB/s", "SIZE/s",
+	 "how fast stored bytes are read again, to find\n"
+	 "damage; 0: not at all"},
+	{"scrub-every", CM_SETTING_DURATION, MEMBER(scrub_every_ms), SECOND,
+	 YEAR, NULL, "7d", "TIME", "how often all of them are"},
+	{"backup-every", CM_SETTING_DURATION, MEMBER(backup_every_ms), 0, YEAR,
+	 NULL, "6h", "TIME", "how often the index is backed up; 0: never"},
+	{"backup-keep", CM_SETTING_COUNT, MEMBER(backup_keep), 1, 100, NULL,
+	 "2", "N", "backups to keep, the newest"},
 	{"log-format", CM_SETTING_CHOICE, MEMBER(log_format), 0, 0, log_formats,
 	 "auto", "FORMAT", "json, text; auto: text on a terminal"},
 	{"log-level", CM_SETTING_CHOICE, MEMBER(log_level), 0, 0, log_levels,
@@ -216,6 +227,26 @@ static int apply_duration(const struct cm_setting *s, const char *value,
 	return 0;
 }
 
+/* "8MiB/s"; the "/s" may be left out. */
+static int apply_rate(const struct cm_setting *s, const char *value,
+		      int64_t *member, struct cm_error *err)
+{
+	size_t len = strlen(value);
+	int64_t bytes = -1;
+	char text[32];
+
+	if (len > 2 && strcmp(value + len - 2, "/s") == 0)
+		len -= 2;
+	snprintf(text, sizeof(text), "%.*s", (int)len, value);
+	if (len >= sizeof(text) || cm_size_parse(text, &bytes, NULL) < 0 ||
+	    bytes < s->min || bytes > s->max)
+		return cm_error_set(err, CM_ERR_INVALID,
+				    "\"%.64s\" is no rate such as 8MiB/s",
+				    value);
+	*member = bytes;
+	return 0;
+}
+
 static int apply_size(const struct cm_setting *s, const char *value,
 		      int64_t *member, struct cm_error *err)
 {
@@ -282,6 +313,8 @@ int cm_setting_apply(const struct cm_setting *s, const char *value,
 		return apply_count(s, value, member, err);
 	case CM_SETTING_DURATION:
 		return apply_duration(s, value, member, err);
+	case CM_SETTING_RATE:
+		return apply_rate(s, value, member, err);
 	case CM_SETTING_CHOICE:
 		return apply_choice(s, value, member, err);
 	case CM_SETTING_SWITCH:

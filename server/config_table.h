@@ -11,6 +11,7 @@ enum cm_setting_kind {
 	CM_SETTING_ORIGIN, /* "https://host:port" */
 	CM_SETTING_COUNT,
 	CM_SETTING_DURATION,
+	CM_SETTING_RATE, /* a size a second */
 	CM_SETTING_CHOICE,
 	CM_SETTING_SWITCH, /* on or off */
 	CM_SETTING_SIZE,   /* bytes; "auto" and "none" as for max_bytes */

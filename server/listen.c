@@ -62,6 +62,14 @@ static int cut(const char *text, char host[static HOST_MAX],
 	return 0;
 }
 
+/* An IPv6 socket takes IPv4 as well, where the kernel has IPv6 at all. */
+static int family_of_all(void)
+{
+	cm_autofd int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? AF_INET : AF_INET6;
+}
+
 int cm_address_parse(const char *text, struct cm_address *ret,
 		     struct cm_error *err)
 {
@@ -76,6 +84,8 @@ int cm_address_parse(const char *text, struct cm_address *ret,
 
 	if (rc < 0)
 		return rc;
+	if (!*host)
+		hints.ai_family = family_of_all();
 	rc = getaddrinfo(*host ? host : NULL, port, &hints, &found);
 	if (rc != 0)
 		return cm_error_set(err, CM_ERR_INVALID,
@@ -147,18 +157,30 @@ int cm_listen(const struct cm_address *addr, int *ret_fd,
 	return 0;
 }
 
+/*
+ * A server on [::] answers on 127.0.0.1, which every network namespace has;
+ * ::1 is missing in most containers.
+ */
 void cm_address_local(const struct cm_address *addr, struct cm_address *ret)
 {
-	struct sockaddr_in6 *six = (void *)&ret->storage;
-	struct sockaddr_in *four = (void *)&ret->storage;
+	const struct sockaddr_in6 *six = (const void *)&addr->storage;
+	const struct sockaddr_in *four = (const void *)&addr->storage;
+	struct sockaddr_in local = {
+		.sin_family = AF_INET,
+		.sin_port = addr->storage.ss_family == AF_INET6
+				    ? six->sin6_port
+				    : four->sin_port,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	bool all = addr->storage.ss_family == AF_INET6
+			   ? IN6_IS_ADDR_UNSPECIFIED(&six->sin6_addr)
+			   : four->sin_addr.s_addr == htonl(INADDR_ANY);
 
 	*ret = *addr;
-	if (addr->storage.ss_family == AF_INET &&
-	    four->sin_addr.s_addr == htonl(INADDR_ANY))
-		four->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (addr->storage.ss_family == AF_INET6 &&
-	    IN6_IS_ADDR_UNSPECIFIED(&six->sin6_addr))
-		six->sin6_addr = in6addr_loopback;
+	if (!all)
+		return;
+	*ret = (struct cm_address){.len = sizeof(local), .loopback = true};
+	memcpy(&ret->storage, &local, sizeof(local));
 }
 
 size_t cm_listen_raise_limit(size_t connections)

@@ -18,7 +18,8 @@ struct cm_address {
 
 /*
  * Resolves "ADDR:PORT": an IPv4 address or host name, an IPv6 address in
- * brackets, or nothing, for all addresses. CM_ERR_INVALID with the reason.
+ * brackets, or nothing, for all addresses of both kinds. CM_ERR_INVALID with
+ * the reason.
  */
 int cm_address_parse(const char *text, struct cm_address *ret,
 		     struct cm_error *err);
@@ -34,7 +35,10 @@ char *cm_address_format(const struct sockaddr *addr,
 int cm_listen(const struct cm_address *addr, int *ret_fd,
 	      struct cm_address *ret_bound, struct cm_error *err);
 
-/* An address by which a server bound to `addr` is reached from here. */
+/*
+ * An address by which a server bound to `addr` is reached from here. `ret` may
+ * be `addr`.
+ */
 void cm_address_local(const struct cm_address *addr, struct cm_address *ret);
 
 /*

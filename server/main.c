@@ -1,7 +1,8 @@
-/* main.c - cachemountd: settings, then what they ask for. */
+/* main.c - cachemountd: a verb, or settings and what they ask for. */
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cmd.h"
 #include "config.h"
 #include "server.h"
 
@@ -29,7 +30,10 @@ int main(int argc, char *argv[])
 	enum cm_exit code = CM_EXIT_USAGE;
 	struct cm_config config;
 	struct cm_error err = {0};
+	const struct cm_cmd *cmd = argc > 1 ? cm_cmd_find(argv[1]) : NULL;
 
+	if (cmd)
+		return cm_cmd_main(cmd, argc - 1, argv + 1);
 	if (cm_config_load(argc, argv, environ, &config, &err) == 0)
 		code = run(&config, &err);
 	if (code != CM_EXIT_OK)

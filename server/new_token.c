@@ -56,7 +56,8 @@ enum cm_exit cm_new_token(const struct cm_config *config, struct cm_error *err)
 			  config->pattern, secret, line, sizeof(line), err) < 0)
 		return CM_EXIT_USAGE;
 	if (!config->token_file) {
-		fprintf(stderr, "For the token file:\n%s", line);
+		/* What goes to stderr is itself a token file. */
+		fprintf(stderr, "# For the token file:\n%s", line);
 	} else {
 		if (check_file(config->token_file, err) < 0)
 			return CM_EXIT_USAGE;
@@ -68,7 +69,7 @@ enum cm_exit cm_new_token(const struct cm_config *config, struct cm_error *err)
 			config->token_file);
 	}
 	if (isatty(STDOUT_FILENO))
-		fprintf(stderr, "The secret, shown this once:\n");
+		fprintf(stderr, "# The secret, shown this once:\n");
 	printf("%s\n", secret);
 	if (fflush(stdout) != 0) {
 		cm_error_errno(err, "cannot print the secret");

@@ -233,8 +233,8 @@ static void fill(const struct row *row, struct path *p, bool named,
 	}
 }
 
-static const struct cm_face *find_face(const struct cm_router *r,
-				       const char *path)
+const struct cm_face *cm_router_face(const struct cm_router *r,
+				     const char *path)
 {
 	for (size_t i = 0; i < r->faces_len; i++)
 		if (strncmp(path, r->faces[i]->prefix,
@@ -265,7 +265,7 @@ int cm_router_match(const struct cm_router *r, const char *method, char *path,
 	const struct row *misnamed = NULL;
 	struct path p = {.text = path};
 
-	*ret = (struct cm_match){.face = find_face(r, path)};
+	*ret = (struct cm_match){.face = cm_router_face(r, path)};
 	if (!ret->face || !split(path, p.segments, PATH_SEGMENTS_MAX, &p.len))
 		return cm_error_set(err, CM_ERR_NOT_FOUND, "no such path");
 	for (size_t i = 0; i < r->rows_len; i++) {

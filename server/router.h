@@ -51,6 +51,10 @@ void cm_router_free(struct cm_router *r);
 
 CM_DEFINE_CLEANUP(router, struct cm_router, cm_router_free);
 
+/* Whose prefix `path` has, decoded or not; NULL if nobody's. */
+const struct cm_face *cm_router_face(const struct cm_router *r,
+				     const char *path);
+
 /*
  * Finds the row for `path`, which is decoded and starts with "/". On success
  * and for CM_ERR_INVALID `path` is cut up: the match's values point into it.

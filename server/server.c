@@ -2,10 +2,10 @@
  * server.c - assembling the daemon, waiting for signals, draining.
  *
  * Threads, from the outside in: network threads (http/), workers, the watch
- * over slow clients, two of upkeep, the log's. Signals are blocked in all of
- * them and taken by the main thread, here. Closing goes the other way round of
- * opening: workers first, since the engine must have no suspended connection
- * when it stops, the store last.
+ * over slow clients, two of upkeep, two of care, the log's. Signals are blocked
+ * in all of them and taken by the main thread, here. Closing goes the other way
+ * round of opening: workers first, since the engine must have no suspended
+ * connection when it stops, the store last.
  */
 #include <malloc.h>
 #include <openssl/crypto.h>
@@ -20,6 +20,7 @@
 #include <cachemount/units.h>
 
 #include "auth.h"
+#include "care.h"
 #include "figures.h"
 #include "health.h"
 #include "http/http.h"
@@ -61,6 +62,7 @@ struct cm_server {
 	struct cm_http *http;
 	struct cm_figures *figures; /* NULL: no port of their own */
 	struct cm_upkeep *upkeep;
+	struct cm_care *care;
 };
 
 static void take_signals(sigset_t *set)
@@ -196,6 +198,19 @@ static void announce(const struct cm_server *s, const struct cm_address *bound)
 	}
 }
 
+static int start_care(struct cm_server *s, struct cm_error *err)
+{
+	struct cm_care_options options = {
+		.store = s->store,
+		.scrub_rate = s->config->scrub_rate,
+		.scrub_every_ms = s->config->scrub_every_ms,
+		.backup_every_ms = s->config->backup_every_ms,
+		.backup_keep = s->config->backup_keep,
+	};
+
+	return cm_care_start(&options, &s->care, err);
+}
+
 /* The port of --metrics-listen, if there is to be one. */
 static enum cm_exit start_figures(struct cm_server *s,
 				  const struct cm_http_options *options,
@@ -245,7 +260,8 @@ static enum cm_exit start_serving(struct cm_server *s, struct cm_error *err)
 			    .health = s->health,
 			    .metrics = s->metrics,
 		    },
-		    &s->upkeep, err) < 0)
+		    &s->upkeep, err) < 0 ||
+	    start_care(s, err) < 0)
 		return CM_EXIT_FAILURE;
 	announce(s, &bound);
 	return CM_EXIT_OK;
@@ -312,6 +328,8 @@ static void close_all(struct cm_server *s)
 {
 	if (s->workers && !cm_workers_stop(s->workers, WORKERS_WAIT_MS))
 		give_up("a worker");
+	if (!cm_care_stop(s->care))
+		give_up("the scrub or a backup");
 	if (!cm_upkeep_stop(s->upkeep))
 		give_up("the upkeep");
 	cm_figures_stop(s->figures);

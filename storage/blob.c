@@ -160,7 +160,7 @@ int cm_store_blob_open(struct cm_store *s, const char *repo,
 		return cm_error_nomem(err);
 	b->fd = -1;
 	r = find_and_load(s, repo, d, b, &why);
-	if (r == CM_ERR_CORRUPT && cm_store_condemn(s, d, NULL) == 0)
+	if (r == CM_ERR_CORRUPT && cm_store_condemn(s, d, NULL) >= 0)
 		r = find_and_load(s, repo, d, b, &why);
 	if (r == 0)
 		return no_blob(repo, d, err);
@@ -195,6 +195,29 @@ int cm_blob_open_any(struct cm_store *s, const struct cm_digest *d,
 		return r;
 	*ret = cm_take_ptr(b);
 	return 0;
+}
+
+int cm_blob_open_row(struct cm_store *s, struct cm_db *db,
+		     const struct cm_blob_row *row, struct cm_blob **ret,
+		     struct cm_error *err)
+{
+	cm_auto(blob) struct cm_blob *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b)
+		return cm_error_nomem(err);
+	b->fd = -1;
+	b->row = *row;
+	r = load(s, db, b, err);
+	if (r < 0)
+		return r;
+	*ret = cm_take_ptr(b);
+	return 0;
+}
+
+int cm_blob_fd(const struct cm_blob *b)
+{
+	return b->fd;
 }
 
 const struct cm_blob_info *cm_blob_info(const struct cm_blob *b)

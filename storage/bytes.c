@@ -21,26 +21,12 @@
 #include <cachemount/cleanup.h>
 #include <cachemount/units.h>
 
-#include "bytes.h"
+#include "bytes_private.h"
 
 #define SETTLED_MS	  (3600 * 1000LL) /* a file this old is nobody's work */
 #define SESSION_NAME_SIZE 64
+#define USER_VERSION_AT	  60 /* in the header of an SQLite file */
 #define NAME_SIZE	  (CM_DIGEST_HEX_LEN + sizeof("ab/.zst"))
-
-struct cm_bytes {
-	char *data_dir;
-	int lock_fd;
-	int blobs_fd; /* blobs/sha256 */
-	int uploads_fd;
-	int quarantine_fd;
-	char boot[17]; /* names this run's temporary files */
-	_Atomic uint64_t next_temp;
-	_Atomic int64_t uploads; /* bytes in each of the two folders */
-	_Atomic int64_t quarantined;
-	/* The walk of cm_bytes_walk(). */
-	DIR *walk;
-	unsigned int walk_shard;
-};
 
 static int make_dir(int parent, const char *name, int *ret_fd,
 		    struct cm_error *err)
@@ -119,24 +105,25 @@ static int take_lock(struct cm_bytes *b, int dir_fd, struct cm_error *err)
 
 static int open_folders(struct cm_bytes *b, struct cm_error *err)
 {
-	cm_autofd int dir_fd = -1;
 	cm_autofd int blobs_fd = -1;
 	char shard[3];
 	int r;
 
 	r = make_data_dir(b->data_dir, err);
 	if (r == 0)
-		r = make_dir(AT_FDCWD, b->data_dir, &dir_fd, err);
+		r = make_dir(AT_FDCWD, b->data_dir, &b->dir_fd, err);
 	if (r == 0)
-		r = take_lock(b, dir_fd, err);
+		r = take_lock(b, b->dir_fd, err);
 	if (r == 0)
-		r = make_dir(dir_fd, "blobs", &blobs_fd, err);
+		r = make_dir(b->dir_fd, "blobs", &blobs_fd, err);
 	if (r == 0)
 		r = make_dir(blobs_fd, "sha256", &b->blobs_fd, err);
 	if (r == 0)
-		r = make_dir(dir_fd, "uploads", &b->uploads_fd, err);
+		r = make_dir(b->dir_fd, "uploads", &b->uploads_fd, err);
 	if (r == 0)
-		r = make_dir(dir_fd, "quarantine", &b->quarantine_fd, err);
+		r = make_dir(b->dir_fd, "quarantine", &b->quarantine_fd, err);
+	if (r == 0)
+		r = make_dir(b->dir_fd, "backups", &b->backups_fd, err);
 	/* All shards at once: no folder needs a sync of its parent later. */
 	for (unsigned int i = 0; r == 0 && i < 256; i++) {
 		snprintf(shard, sizeof(shard), "%02x", i);
@@ -144,7 +131,7 @@ static int open_folders(struct cm_bytes *b, struct cm_error *err)
 			r = cm_error_errno(err, "cannot create a blob folder");
 	}
 	if (r == 0 && (fsync(b->blobs_fd) < 0 || fsync(blobs_fd) < 0 ||
-		       fsync(dir_fd) < 0))
+		       fsync(b->dir_fd) < 0))
 		r = cm_error_errno(err, "cannot sync the data folder");
 	return r;
 }
@@ -166,6 +153,11 @@ int64_t cm_bytes_uploads(struct cm_bytes *b)
 int64_t cm_bytes_quarantined(struct cm_bytes *b)
 {
 	return atomic_load(&b->quarantined);
+}
+
+int64_t cm_bytes_backed_up(struct cm_bytes *b)
+{
+	return atomic_load(&b->backed_up);
 }
 
 int64_t cm_bytes_count(struct cm_bytes *b, int64_t delta)
@@ -193,12 +185,14 @@ static int count_folder(int folder_fd, _Atomic int64_t *sum,
 	return 0;
 }
 
-/* What an earlier run left in both folders. */
+/* What an earlier run left in these folders. */
 static int count_left(struct cm_bytes *b, struct cm_error *err)
 {
 	int r = count_folder(b->uploads_fd, &b->uploads, err);
 
-	return r < 0 ? r : count_folder(b->quarantine_fd, &b->quarantined, err);
+	if (r == 0)
+		r = count_folder(b->quarantine_fd, &b->quarantined, err);
+	return r < 0 ? r : count_folder(b->backups_fd, &b->backed_up, err);
 }
 
 int cm_bytes_free(struct cm_bytes *b, int64_t *ret, struct cm_error *err)
@@ -235,7 +229,8 @@ int cm_bytes_open(const char *data_dir, struct cm_bytes **ret,
 
 	if (!b)
 		return cm_error_nomem(err);
-	b->lock_fd = b->blobs_fd = b->uploads_fd = b->quarantine_fd = -1;
+	b->dir_fd = b->lock_fd = b->blobs_fd = -1;
+	b->uploads_fd = b->quarantine_fd = b->backups_fd = -1;
 	b->data_dir = strdup(data_dir);
 	if (!b->data_dir)
 		r = cm_error_nomem(err);
@@ -260,10 +255,12 @@ void cm_bytes_close(struct cm_bytes *b)
 		return;
 	if (b->walk)
 		closedir(b->walk);
+	close_fd(b->backups_fd);
 	close_fd(b->quarantine_fd);
 	close_fd(b->uploads_fd);
 	close_fd(b->blobs_fd);
 	close_fd(b->lock_fd);
+	close_fd(b->dir_fd);
 	free(b->data_dir);
 	free(b);
 }
@@ -538,8 +535,7 @@ int cm_bytes_quarantine(struct cm_bytes *b, const struct cm_digest *d,
 	return 0;
 }
 
-/* Reads a file name of a shard; false for what is no blob's name. */
-static bool parse_blob_name(const char *name, struct cm_bytes_file *ret)
+bool cm_bytes_parse_name(const char *name, struct cm_bytes_file *ret)
 {
 	char text[CM_DIGEST_TEXT_SIZE];
 	size_t len = strlen(name);
@@ -584,7 +580,7 @@ static int any_blob(struct cm_bytes *b, struct cm_error *err)
 	for (int shard = 0; r == 0 && shard < 256; shard++) {
 		r = walk_next_shard(b, err);
 		while (r == 0 && (e = readdir(b->walk)))
-			r = parse_blob_name(e->d_name, &file);
+			r = cm_bytes_parse_name(e->d_name, &file);
 		if (b->walk)
 			closedir(b->walk);
 		b->walk = NULL;
@@ -592,25 +588,51 @@ static int any_blob(struct cm_bytes *b, struct cm_error *err)
 	return r;
 }
 
+/*
+ * An index whose log was lost before its tables came from there: a database,
+ * but of version 0, and with nothing beside it.
+ */
+static bool without_tables(struct cm_bytes *b)
+{
+	cm_autofd int fd = openat(b->dir_fd, "index.db", O_RDONLY | O_CLOEXEC);
+	struct stat wal = {.st_size = 0};
+	unsigned char version[4];
+
+	return fd >= 0 &&
+	       pread(fd, version, sizeof(version), USER_VERSION_AT) ==
+		       (ssize_t)sizeof(version) &&
+	       memcmp(version, "\0\0\0\0", sizeof(version)) == 0 &&
+	       (fstatat(b->dir_fd, "index.db-wal", &wal, 0) < 0 ||
+		wal.st_size == 0);
+}
+
+int cm_bytes_require_index(struct cm_bytes *b, struct cm_error *err)
+{
+	struct stat st = {.st_size = 0};
+
+	if (fstatat(b->dir_fd, "index.db", &st, 0) < 0 && errno != ENOENT)
+		return cm_error_errno(err, "cannot look at the index");
+	if (st.st_size > 0 && !without_tables(b))
+		return 0;
+	return cm_error_set(err, CM_ERR_CORRUPT, "the index is gone");
+}
+
 int cm_bytes_check_index(struct cm_bytes *b, struct cm_error *err)
 {
-	cm_autofree char *path = NULL;
-	struct stat st = {.st_size = 0};
-	int r = cm_bytes_index_path(b, &path, err);
+	struct cm_error gone;
+	int r = cm_bytes_require_index(b, &gone);
 
-	if (r < 0)
+	if (r != CM_ERR_CORRUPT) {
+		if (r < 0 && err)
+			*err = gone;
 		return r;
-	if (stat(path, &st) < 0 && errno != ENOENT)
-		return cm_error_errno(err, "cannot look at the index");
-	if (st.st_size > 0)
-		return 0;
+	}
 	r = any_blob(b, err);
-	if (r <= 0)
-		return r;
-	return cm_error_set(err, CM_ERR_CORRUPT,
-			    "the index is gone, but the folder holds blobs: "
-			    "put the index back, or remove blobs/ to start "
-			    "empty");
+	if (r == 0)
+		r = cm_bytes_any_backup(b, err);
+	if (r > 0 && err)
+		*err = gone;
+	return r > 0 ? CM_ERR_CORRUPT : r;
 }
 
 static bool settled(int dir_fd, const char *name)
@@ -634,7 +656,7 @@ int cm_bytes_walk(struct cm_bytes *b, struct cm_bytes_file *files, size_t max,
 			return r;
 	}
 	while (n < max && (e = readdir(b->walk)))
-		if (parse_blob_name(e->d_name, &files[n]) &&
+		if (cm_bytes_parse_name(e->d_name, &files[n]) &&
 		    settled(dirfd(b->walk), e->d_name))
 			n++;
 	if (n < max) {

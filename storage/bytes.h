@@ -7,6 +7,9 @@
  *	uploads/<session id>[.zst]    a session in progress
  *	uploads/t-<boot>-<number>     a temporary file of this run
  *	quarantine/<hex>[.zst]        failed verification
+ *	backups/index-<number>.db     copies of the index (bytes_index.c)
+ *	index.db.rebuild              an index that is being rebuilt
+ *	index.db.damaged-<number>     one that was replaced by a rebuild
  *
  * A name says nothing by itself: a blob exists when the index has its row.
  */
@@ -17,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <cachemount/care.h>
 #include <cachemount/digest.h>
 #include <cachemount/error.h>
 #include <cachemount/store.h>
@@ -38,11 +42,14 @@ int cm_bytes_open_leases(struct cm_bytes *b);
 int cm_bytes_index_path(struct cm_bytes *b, char **ret, struct cm_error *err);
 
 /*
- * Refuses (CM_ERR_CORRUPT) a folder that holds blobs and has no index, or an
- * empty one: the sweep of a new index would take the blobs for left-overs.
- * Looks at the blobs' folders only then.
+ * Refuses (CM_ERR_CORRUPT) a folder that holds blobs or backups and has no
+ * index, or an empty one: the sweep of a new index would take the blobs for
+ * left-overs. Looks at the folders only then.
  */
 int cm_bytes_check_index(struct cm_bytes *b, struct cm_error *err);
+
+/* Refuses (CM_ERR_CORRUPT) any folder that has no index, or an empty one. */
+int cm_bytes_require_index(struct cm_bytes *b, struct cm_error *err);
 
 /* A file being written. Unlinked on release unless published or kept. */
 struct cm_temp {
@@ -63,6 +70,7 @@ struct cm_temp {
  */
 int64_t cm_bytes_uploads(struct cm_bytes *b);
 int64_t cm_bytes_quarantined(struct cm_bytes *b);
+int64_t cm_bytes_backed_up(struct cm_bytes *b); /* in backups/ */
 
 /* Adds to the bytes in uploads/; the new sum. */
 int64_t cm_bytes_count(struct cm_bytes *b, int64_t delta);
@@ -159,6 +167,96 @@ int cm_bytes_walk(struct cm_bytes *b, struct cm_bytes_file *files, size_t max,
  */
 int cm_bytes_clear_uploads(struct cm_bytes *b, size_t max,
 			   bool (*orphan)(void *arg, const char *id), void *arg,
+			   struct cm_error *err);
+
+/* ---- keeping whole (bytes_care.c) -------------------------------------- */
+
+/* Does `path` look like a data folder: has it an index, blobs or backups? */
+bool cm_bytes_is_data_dir(const char *path);
+
+/*
+ * Removes the oldest files of the quarantine until those that are left came
+ * there within the last `age_ms` and have at most `size` bytes together, and
+ * looks at no more than some thousands of files: the rest waits for the next
+ * call.
+ */
+int cm_bytes_quarantine_trim(struct cm_bytes *b, int64_t size, int64_t age_ms,
+			     struct cm_error *err);
+
+/* Does some of the file's beginning lie in the page cache? */
+bool cm_bytes_is_cached(int fd);
+
+/* Gives back the page cache that holds the file's bytes up to `until`. */
+void cm_bytes_uncache(int fd, int64_t until);
+
+/*
+ * Calls `fn` with every file under blobs/ that has a blob's name, in no order.
+ * Nonzero from `fn` ends the walk, and is its result.
+ */
+int cm_bytes_each(struct cm_bytes *b,
+		  int (*fn)(void *arg, const struct cm_bytes_file *f,
+			    int64_t size, struct cm_error *err),
+		  void *arg, struct cm_error *err);
+
+/* ---- copies of the index (bytes_index.c) ------------------------------- */
+
+#define CM_BACKUPS_MAX 128 /* looked at */
+
+struct cm_bytes_backup {
+	int64_t number; /* a newer one has a higher one, whatever the clock */
+	int64_t size;
+	int64_t made_ms;
+};
+
+/* The backups, newest first, at most CM_BACKUPS_MAX: how many, or <0. */
+int cm_bytes_backups(struct cm_bytes *b,
+		     struct cm_bytes_backup ret[static CM_BACKUPS_MAX],
+		     struct cm_error *err);
+
+/* What a backup is called below the data folder: "backups/…". */
+void cm_bytes_backup_name(int64_t number, char ret[static CM_BACKUP_FILE_SIZE]);
+
+/* 1 if there is a backup, 0, <0. */
+int cm_bytes_any_backup(struct cm_bytes *b, struct cm_error *err);
+
+/* The path of a backup, or (0) of the one being made. Caller frees. */
+int cm_bytes_backup_path(struct cm_bytes *b, int64_t number, char **ret,
+			 struct cm_error *err);
+
+/* Removes what is left of a backup that was being made. */
+void cm_bytes_backup_discard(struct cm_bytes *b);
+
+/*
+ * Syncs the backup that was made, gives it the next number and syncs the
+ * folder; then removes all but the newest `keep`. BLOCKING.
+ */
+int cm_bytes_backup_publish(struct cm_bytes *b, size_t keep,
+			    struct cm_bytes_backup *ret, struct cm_error *err);
+
+/*
+ * CM_ERR_NO_SPACE unless the disk has room for a copy of `size` bytes, and for
+ * what others need meanwhile.
+ */
+int cm_bytes_backup_room(struct cm_bytes *b, int64_t size,
+			 struct cm_error *err);
+
+/* Copies a file byte by byte, and syncs the copy. BLOCKING. */
+int cm_bytes_copy_file(const char *from, const char *to, struct cm_error *err);
+
+/* The path of the index that is being rebuilt. Caller frees. */
+int cm_bytes_rebuild_path(struct cm_bytes *b, char **ret, struct cm_error *err);
+
+/* Removes what is left of an index that was being rebuilt. */
+int cm_bytes_rebuild_discard(struct cm_bytes *b, struct cm_error *err);
+
+/*
+ * Puts the rebuilt index in the place of the one that is there, which gets the
+ * name that is written to `ret_aside` ("" if there was none), with its log.
+ * CM_ERR_IO if the rebuilt one was not closed whole. BLOCKING.
+ */
+#define CM_ASIDE_SIZE 64
+int cm_bytes_rebuild_place(struct cm_bytes *b,
+			   char ret_aside[static CM_ASIDE_SIZE],
 			   struct cm_error *err);
 
 #endif

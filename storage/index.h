@@ -10,6 +10,7 @@
 #ifndef CM_INDEX_H
 #define CM_INDEX_H
 
+#include <cachemount/care.h>
 #include <cachemount/store.h>
 
 #include "index_db.h"
@@ -127,6 +128,51 @@ int cm_tx_total(struct cm_tx *tx, enum cm_total which, int64_t *ret,
 /* The running totals; any connection. */
 int cm_index_totals(struct cm_db *db, int64_t ret[static CM_TOTALS_LEN],
 		    struct cm_error *err);
+
+/* ---- looking after the index (index_care.c) --------------------------- */
+
+/* A figure that the store remembers of its own life; 0 if it does not. */
+int cm_state_read(struct cm_db *db, const char *name, int64_t *ret,
+		  struct cm_error *err);
+int cm_state_write(struct cm_tx *tx, const char *name, int64_t value,
+		   struct cm_error *err);
+
+/* A connection that maps nothing, for who reads all. Caller closes. */
+int cm_index_connect_aside(struct cm_index *ix, struct cm_db **ret,
+			   struct cm_error *err);
+
+struct cm_blob_row;
+
+/* The next blobs behind `after`, in order of digest, at most `max`. */
+int cm_blobs_behind(struct cm_db *db, const struct cm_digest *after,
+		    struct cm_blob_row *rows, size_t max, size_t *ret,
+		    struct cm_error *err);
+
+typedef void (*cm_index_line_fn)(void *arg, const char *line);
+
+/*
+ * SQLite's own check of the file, `quick` without comparing its indexes: 0, or
+ * 1 after telling `fn` (may be NULL) what is wrong, or a negative status.
+ */
+int cm_index_integrity(struct cm_db *db, bool quick, cm_index_line_fn fn,
+		       void *arg, struct cm_error *err);
+
+/*
+ * The same for an index in a file: CM_ERR_CORRUPT if it is damaged, or is none.
+ * Without `touch` its log stays as it is, for who wants to look into it.
+ */
+int cm_index_check_file(const char *path, bool quick, bool touch,
+			struct cm_error *err);
+
+/* How many bytes a copy of the index has. */
+int cm_index_size(struct cm_db *db, int64_t *ret, struct cm_error *err);
+
+/*
+ * Copies the index that `from` is connected to, as it is now, to a new file.
+ * Neither syncs it nor removes it on failure. BLOCKING.
+ */
+int cm_index_copy(struct cm_db *from, const char *path, cm_pace_fn pace,
+		  void *arg, struct cm_error *err);
 
 /* ---- repositories (index_repos.c) ------------------------------------ */
 

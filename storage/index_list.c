@@ -18,6 +18,7 @@ static int fill(sqlite3_stmt *st, struct cm_tag_info *ret, struct cm_error *err)
 	ret->artifact_type = (const char *)sqlite3_column_text(st, 8);
 	ret->content_size = sqlite3_column_int64(st, 9);
 	ret->pinned = sqlite3_column_int(st, 10) != 0;
+	ret->importable = sqlite3_column_int(st, 11) != 0;
 	if (!ret->repo || !ret->tag || !ret->media_type)
 		return cm_error_nomem(err);
 	return cm_column_digest(st, 2, &ret->digest, err);
@@ -26,7 +27,7 @@ static int fill(sqlite3_stmt *st, struct cm_tag_info *ret, struct cm_error *err)
 #define TAG_COLUMNS                                                            \
 	"SELECT r.name, t.name, t.digest, t.created_ms, t.updated_ms,"         \
 	" t.pulled_ms, t.writer, m.media_type, m.artifact_type,"               \
-	" m.content_size, t.pinned"                                            \
+	" m.content_size, t.pinned, m.importable"                              \
 	" FROM repositories r CROSS JOIN tags t ON t.repo_id = r.id"           \
 	" CROSS JOIN manifests m ON m.repo_id = t.repo_id"                     \
 	" AND m.digest = t.digest"

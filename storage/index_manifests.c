@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include <cachemount/buildkit.h>
 #include <cachemount/units.h>
 
 #include "index.h"
@@ -414,7 +415,8 @@ static int insert_manifest(struct cm_tx *tx, int64_t repo_id,
 			   struct cm_error *err)
 {
 	const struct cm_manifest *m = j->put->parsed;
-	int64_t content = j->info->size;
+	int64_t content = j->info->size, too_large;
+	bool importable = !cm_buildkit_unreadable(m, j->info->size, &too_large);
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < m->descriptors_len; i++)
@@ -426,15 +428,16 @@ static int insert_manifest(struct cm_tx *tx, int64_t repo_id,
 			"INSERT INTO manifests(repo_id, digest,"
 			" media_type, artifact_type, snapshot,"
 			" content_size, created_ms, used_ms, used, tags,"
-			" parents, scope)"
+			" parents, scope, importable)"
 			" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, 0,"
 			" (SELECT count(*) FROM manifest_refs WHERE"
 			"  repo_id = ?1 AND digest = ?2 AND child = 1),"
-			" (SELECT scope FROM repositories WHERE id = ?1))",
+			" (SELECT scope FROM repositories WHERE id = ?1), ?9)",
 			err, CM_INT(repo_id), CM_DIGEST(&j->info->digest),
 			CM_TEXT(m->media_type), CM_TEXT(m->artifact_type),
 			CM_INT(j->snapshot), CM_INT(content),
-			CM_INT(tx->now_ms), CM_INT(cm_index_tick(tx->index)));
+			CM_INT(tx->now_ms), CM_INT(cm_index_tick(tx->index)),
+			CM_INT(importable));
 	if (r == 0)
 		r = add_refs(tx, repo_id, &j->info->digest, 1, tx->now_ms, err);
 	if (r == 0)

@@ -2,8 +2,9 @@
  * limit.c - how much the store may hold, and who is let in.
  *
  * What counts is what lies on disk: the files of blobs in whole blocks, uploads
- * in progress, what is in quarantine, and the pages of the index that are in
- * use. The index's write-ahead log comes on top; it is bounded (index.c).
+ * in progress, what is in quarantine, backups of the index, and the pages of
+ *the index that are in use. The index's write-ahead log comes on top; it is
+ *bounded (index.c).
  *
  *	low	where the eviction stops
  *	high	where it begins
@@ -82,7 +83,7 @@ int64_t cm_limit_used(struct cm_store *s)
 {
 	return cm_index_total(s->index, CM_TOTAL_FILE_BYTES) +
 	       cm_index_bytes(s->index) + cm_bytes_uploads(s->bytes) +
-	       cm_bytes_quarantined(s->bytes);
+	       cm_bytes_quarantined(s->bytes) + cm_bytes_backed_up(s->bytes);
 }
 
 static int refuse(struct cm_store *s, int64_t bytes, struct cm_error *err)

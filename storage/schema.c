@@ -198,6 +198,10 @@ static const char *const steps[] = {
 	"	sent_bytes INTEGER NOT NULL,"
 	"	received_bytes INTEGER NOT NULL,"
 	"	PRIMARY KEY(day, scope, kind)) WITHOUT ROWID;",
+
+	/* 0: a build cache that BuildKit will not import (buildkit.h). */
+	"ALTER TABLE manifests ADD COLUMN"
+	"	importable INTEGER NOT NULL DEFAULT 1;",
 };
 
 #define STEPS_LEN ((int64_t)(sizeof(steps) / sizeof(steps[0])))
@@ -253,4 +257,13 @@ int cm_schema_migrate(struct cm_db *db, struct cm_error *err)
 					     (long long)version + 1);
 	}
 	return 0;
+}
+
+int cm_schema_is_current(struct cm_db *db, bool *ret, struct cm_error *err)
+{
+	int64_t version = 0;
+	int r = read_version(db, &version, err);
+
+	*ret = version == STEPS_LEN;
+	return r;
 }

@@ -12,4 +12,7 @@
  */
 int cm_schema_migrate(struct cm_db *db, struct cm_error *err);
 
+/* Is it at the newest schema? */
+int cm_schema_is_current(struct cm_db *db, bool *ret, struct cm_error *err);
+
 #endif

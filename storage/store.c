@@ -26,38 +26,20 @@ struct state_job {
 	bool clean;
 };
 
-static int read_state(struct cm_db *db, const char *name, int64_t *ret,
-		      struct cm_error *err)
-{
-	cm_auto(stmt) sqlite3_stmt *st = NULL;
-	int r = cm_db_query(db, "SELECT value FROM state WHERE name = ?", &st,
-			    err, CM_TEXT(name));
-
-	*ret = r > 0 ? sqlite3_column_int64(st, 0) : 0;
-	return r < 0 ? r : 0;
-}
-
-static int write_state(struct cm_tx *tx, const char *name, int64_t value,
-		       struct cm_error *err)
-{
-	return cm_db_run(tx->db, "INSERT OR REPLACE INTO state VALUES(?, ?)",
-			 err, CM_TEXT(name), CM_INT(value));
-}
-
 static int opened_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 {
 	struct state_job *j = arg;
 	int64_t clean = 0, open_before = 0;
-	int r = read_state(tx->db, "closed_cleanly", &clean, err);
+	int r = cm_state_read(tx->db, "closed_cleanly", &clean, err);
 
 	if (r == 0)
-		r = read_state(tx->db, "leased_until_ms", &j->until_ms, err);
+		r = cm_state_read(tx->db, "leased_until_ms", &j->until_ms, err);
 	if (r == 0)
-		r = read_state(tx->db, "opened", &open_before, err);
+		r = cm_state_read(tx->db, "opened", &open_before, err);
 	if (r == 0)
-		r = write_state(tx, "closed_cleanly", 0, err);
+		r = cm_state_write(tx, "closed_cleanly", 0, err);
 	if (r == 0)
-		r = write_state(tx, "opened", open_before + 1, err);
+		r = cm_state_write(tx, "opened", open_before + 1, err);
 	j->clean = clean != 0 || open_before == 0;
 	return r;
 }
@@ -65,10 +47,10 @@ static int opened_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 static int closed_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 {
 	const struct state_job *j = arg;
-	int r = write_state(tx, "closed_cleanly", 1, err);
+	int r = cm_state_write(tx, "closed_cleanly", 1, err);
 
 	if (r == 0)
-		r = write_state(tx, "leased_until_ms", j->until_ms, err);
+		r = cm_state_write(tx, "leased_until_ms", j->until_ms, err);
 	return r;
 }
 
@@ -112,6 +94,18 @@ static void save_leases(struct cm_store *s)
 /* ---- opening and closing --------------------------------------------------
  */
 
+static void say_what_helps(const char *data_dir, struct cm_error *err)
+{
+	char why[CM_ERROR_TEXT_MAX] = "the index is damaged";
+
+	if (err)
+		memcpy(why, err->text, sizeof(why));
+	cm_error_set(err, CM_ERR_CORRUPT,
+		     "%.150s/index.db: %.150s; to rebuild the index, run: "
+		     "cachemountd rebuild --data %.150s",
+		     data_dir, why, data_dir);
+}
+
 static int open_parts(struct cm_store *s, struct cm_error *err)
 {
 	cm_autofree char *path = NULL;
@@ -123,7 +117,9 @@ static int open_parts(struct cm_store *s, struct cm_error *err)
 		r = cm_bytes_check_index(s->bytes, err);
 	if (r == 0)
 		r = cm_index_open(path, &s->index, err);
-	if (r < 0 && path)
+	if (r == CM_ERR_CORRUPT)
+		say_what_helps(s->options.data_dir, err);
+	else if (r < 0 && path)
 		cm_error_wrap(err, "%s", path);
 	if (r == 0)
 		r = cm_leases_new(s->options.lease_ms,
@@ -160,9 +156,11 @@ static void free_store(struct cm_store *s)
 	cm_young_free(s->young);
 	cm_inflight_free(s->inflight);
 	cm_leases_free(s->leases);
+	cm_scrub_free(s->scrub);
 	cm_index_close(s->index);
 	cm_bytes_close(s->bytes);
 	pthread_mutex_destroy(&s->sweep_one);
+	pthread_mutex_destroy(&s->backup.lock);
 	pthread_rwlock_destroy(&s->sweep_lock);
 	free(s);
 }
@@ -195,6 +193,7 @@ int cm_store_open(const struct cm_store_options *options, struct cm_store **ret,
 		or_default(options->replaced_ttl_ms, DEFAULT_REPLACED_MS);
 	init_sweep_lock(s);
 	pthread_mutex_init(&s->sweep_one, NULL);
+	pthread_mutex_init(&s->backup.lock, NULL);
 	r = open_parts(s, err);
 	s->options.data_dir = NULL; /* they were borrowed */
 	s->options.quotas = NULL;
@@ -220,10 +219,10 @@ void cm_store_close(struct cm_store *s)
 
 static int touch_tx(struct cm_tx *tx, void *arg, struct cm_error *err)
 {
-	int r = write_state(tx, "checked_ms", tx->now_ms, err);
+	int r = cm_state_write(tx, "checked_ms", tx->now_ms, err);
 
 	(void)arg;
-	return r == 0 ? write_state(tx, "closed_cleanly", 0, err) : r;
+	return r == 0 ? cm_state_write(tx, "closed_cleanly", 0, err) : r;
 }
 
 int cm_store_check_writable(struct cm_store *s, struct cm_error *err)
@@ -489,13 +488,15 @@ int cm_store_stats(struct cm_store *s, struct cm_store_stats *ret,
 		.index_bytes = cm_index_bytes(s->index),
 		.upload_bytes = cm_bytes_uploads(s->bytes),
 		.quarantine_bytes = cm_bytes_quarantined(s->bytes),
+		.backup_bytes = cm_bytes_backed_up(s->bytes),
 		.pinned_tags = totals[CM_TOTAL_PINNED_TAGS],
 		.pinned_bytes = totals[CM_TOTAL_PINNED_BYTES],
 		.longest_idle_ms = idle,
 		.slowest_batch_us = atomic_load(&s->slowest_batch_us),
 	};
 	ret->used_bytes = ret->file_bytes + ret->index_bytes +
-			  ret->upload_bytes + ret->quarantine_bytes;
+			  ret->upload_bytes + ret->quarantine_bytes +
+			  ret->backup_bytes;
 	cm_evictor_state(s->evictor, &ret->eviction_stuck,
 			 &ret->last_evicted_idle_ms);
 	return 0;

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 
+#include <cachemount/care.h>
 #include <cachemount/store.h>
 
 #include "bytes.h"
@@ -28,6 +29,15 @@ struct cm_limit {
 	int64_t low;
 };
 
+struct cm_scrub;
+
+/* Backups: asked for, being made, and how the last try went (backup.c). */
+struct cm_backup_state {
+	pthread_mutex_t lock;
+	bool wanted, running;
+	struct cm_error failure; /* CM_OK: none */
+};
+
 struct cm_store {
 	struct cm_store_options options;
 	struct cm_bytes *bytes;
@@ -48,6 +58,9 @@ struct cm_store {
 	 */
 	pthread_rwlock_t sweep_lock;
 	pthread_mutex_t sweep_one; /* one sweep at a time */
+
+	struct cm_scrub *scrub; /* where it is; NULL: not begun (scrub.c) */
+	struct cm_backup_state backup;
 };
 
 /* ---- notes.c: access times and counters, written in batches ----------- */
@@ -169,14 +182,37 @@ int cm_blob_open_any(struct cm_store *s, const struct cm_digest *d,
 		     struct cm_blob_row *ret_row, struct cm_blob **ret,
 		     struct cm_error *err);
 
+/* Opens a blob of which the row is at hand. CM_ERR_CORRUPT as above. */
+int cm_blob_open_row(struct cm_store *s, struct cm_db *db,
+		     const struct cm_blob_row *row, struct cm_blob **ret,
+		     struct cm_error *err);
+
+/* The descriptor of a blob's file, borrowed; -1: in memory, or taken. */
+int cm_blob_fd(const struct cm_blob *b);
+
 /* ---- verify.c ---------------------------------------------------------- */
 
 /*
+ * BLOCKING. Reads the content to the end: CM_ERR_CORRUPT if it is not what the
+ * digest says. With `pace` it leaves no trace in the page cache.
+ */
+int cm_store_check_content(struct cm_blob *b, cm_pace_fn pace, void *arg,
+			   struct cm_error *err);
+
+/*
  * BLOCKING. Looks again at a blob that was found damaged: if it still is, its
- * bytes move to quarantine, and it is forgotten everywhere.
+ * bytes move to quarantine, and it is forgotten everywhere. 1 then, 0 if it is
+ * not damaged or gone, <0.
  */
 int cm_store_condemn(struct cm_store *s, const struct cm_digest *d,
 		     struct cm_error *err);
+
+/* ---- scrub.c ----------------------------------------------------------- */
+
+void cm_scrub_free(struct cm_scrub *scrub);
+
+/* A job for the writer: the next scrub begins from the first blob. */
+int cm_scrub_restart_tx(struct cm_tx *tx, void *arg, struct cm_error *err);
 
 /* ---- upkeep.c ---------------------------------------------------------- */
 

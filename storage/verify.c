@@ -5,25 +5,78 @@
 
 #include "store_private.h"
 
-#define PIECE (256 << 10)
+#define PIECE	      (256 << 10)
+#define UNCACHE_EVERY 32 /* pieces */
 
-/* Reads the content to the end: is it what the digest says? */
-static int check_content(struct cm_blob *b, struct cm_error *err)
+/* What reading at a pace needs to know. */
+struct reading {
+	struct cm_blob *blob;
+	cm_pace_fn pace; /* NULL: at once, through the cache */
+	void *arg;
+	bool uncache;
+	int64_t offset; /* of the content */
+	int pieces;
+};
+
+/* How far into the stored bytes so much content reaches, about. */
+static int64_t stored(const struct cm_blob_info *info, int64_t content)
 {
-	cm_autofree char *buf = malloc(PIECE);
+	double part = info->size > 0 ? (double)content / (double)info->size : 1;
+
+	return (int64_t)(part * (double)info->stored_size);
+}
+
+static int after_piece(struct reading *rd, ssize_t n, struct cm_error *err)
+{
+	const struct cm_blob_info *info = cm_blob_info(rd->blob);
+	int64_t before = stored(info, rd->offset);
+
+	rd->offset += n;
+	if (!rd->pace)
+		return 0;
+	if (rd->uncache && (n == 0 || ++rd->pieces % UNCACHE_EVERY == 0))
+		cm_bytes_uncache(cm_blob_fd(rd->blob),
+				 n == 0 ? info->stored_size : before);
+	if (rd->pace(rd->arg, stored(info, rd->offset) - before) != 0)
+		return cm_error_set(err, CM_ERR_CANCELLED, "asked to stop");
+	return 0;
+}
+
+static int hash_content(struct reading *rd, struct cm_digest *ret,
+			struct cm_error *err)
+{
+	int64_t size = cm_blob_info(rd->blob)->size;
+	size_t piece = size < PIECE ? (size_t)size + 1 : PIECE;
+	cm_autofree char *buf = malloc(piece);
 	cm_auto(hasher) struct cm_hasher *h = NULL;
-	struct cm_digest d;
 	ssize_t n = 1;
 	int r = buf ? cm_hasher_new(&h, err) : cm_error_nomem(err);
 
 	while (r == 0 && n > 0) {
-		n = cm_blob_read(b, buf, PIECE, err);
+		n = cm_blob_read(rd->blob, buf, piece, err);
 		if (n < 0)
 			return (int)n;
 		r = cm_hasher_update(h, buf, (size_t)n, err);
+		if (r == 0)
+			r = after_piece(rd, n, err);
 	}
-	if (r == 0)
-		r = cm_hasher_final(h, &d, err);
+	return r == 0 ? cm_hasher_final(h, ret, err) : r;
+}
+
+int cm_store_check_content(struct cm_blob *b, cm_pace_fn pace, void *arg,
+			   struct cm_error *err)
+{
+	int fd = cm_blob_fd(b);
+	struct reading rd = {
+		.blob = b,
+		.pace = pace,
+		.arg = arg,
+		/* What clients have warmed stays warm. */
+		.uncache = pace && fd >= 0 && !cm_bytes_is_cached(fd),
+	};
+	struct cm_digest d;
+	int r = hash_content(&rd, &d, err);
+
 	if (r == 0 && !cm_digest_equal(&d, &cm_blob_info(b)->digest))
 		return cm_error_set(err, CM_ERR_CORRUPT,
 				    "the stored bytes are not what the digest "
@@ -45,7 +98,7 @@ static int check_now(struct cm_store *s, const struct cm_digest *d,
 	cm_auto(blob) struct cm_blob *b = NULL;
 	int r = cm_blob_open_any(s, d, ret, &b, err);
 
-	return r == 0 ? check_content(b, err) : r;
+	return r == 0 ? cm_store_check_content(b, NULL, NULL, err) : r;
 }
 
 int cm_store_condemn(struct cm_store *s, const struct cm_digest *d,
@@ -54,6 +107,7 @@ int cm_store_condemn(struct cm_store *s, const struct cm_digest *d,
 	struct cm_digest digest = *d;
 	struct cm_inflight_entry held;
 	struct cm_blob_row row = {0};
+	bool gone = false;
 	int r;
 
 	cm_inflight_enter(s->inflight, &held, &digest);
@@ -61,12 +115,21 @@ int cm_store_condemn(struct cm_store *s, const struct cm_digest *d,
 	r = check_now(s, &digest, &row, err);
 	if (r == CM_ERR_CORRUPT) {
 		r = cm_index_write(s->index, forget_tx, &digest, err);
-		if (r > 0 && row.inline_id == 0)
+		gone = r > 0;
+		if (gone && row.inline_id == 0)
 			r = cm_bytes_quarantine(s->bytes, &digest,
 						row.info.encoding, err);
 	}
 	cm_inflight_leave(s->inflight, &held);
-	return r < 0 && r != CM_ERR_NOT_FOUND ? r : 0;
+	if (gone)
+		cm_store_trim_quarantine(s, NULL);
+	return r < 0 && r != CM_ERR_NOT_FOUND ? r : gone;
+}
+
+int cm_store_trim_quarantine(struct cm_store *s, struct cm_error *err)
+{
+	return cm_bytes_quarantine_trim(s->bytes, CM_QUARANTINE_SIZE,
+					CM_QUARANTINE_AGE_MS, err);
 }
 
 /* Does the repository have it? Asks without leasing it. */

@@ -64,6 +64,7 @@
 #define CM_API_TAGS	    "/api/v1/tags"	   /* GET ?prefix=&n=&last= */
 #define CM_API_PURGE	    "/api/v1/purge"	   /* POST */
 #define CM_API_VERIFY	    "/api/v1/verify"	   /* POST */
+#define CM_API_BACKUP	    "/api/v1/backup"	   /* GET, POST */
 #define CM_API_PIN	    "/api/v1/pin"	   /* POST */
 #define CM_API_GC	    "/api/v1/gc"	   /* POST */
 #define CM_API_SCOPES	    "/api/v1/scopes"	   /* GET ?n=&last= */

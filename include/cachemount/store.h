@@ -386,6 +386,7 @@ struct cm_tag_info {
 	int64_t pulled_ms;	   /* last looked up; 0: never */
 	const char *writer;	   /* NULL if anonymous */
 	bool pinned;		   /* itself, or with its repository */
+	bool importable;	   /* false: see cm_buildkit_unreadable() */
 };
 
 struct cm_tag_filter {
@@ -566,6 +567,7 @@ struct cm_store_stats {
 	int64_t index_bytes;	  /* pages of the index that are in use */
 	int64_t upload_bytes;	  /* uploads in progress */
 	int64_t quarantine_bytes; /* files put away as damaged */
+	int64_t backup_bytes;	  /* copies of the index */
 
 	int64_t pinned_tags;
 	int64_t pinned_bytes; /* content that they name, once for each tag */

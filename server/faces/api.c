@@ -11,6 +11,7 @@
  *		"stored_bytes","referenced_bytes","uploads","quarantined",
  *		"limit_bytes","high_bytes","low_bytes","used_bytes",
  *		"file_bytes","index_bytes","upload_bytes","quarantine_bytes",
+ *		"backup_bytes",
  *		"pinned_tags","pinned_bytes","longest_idle_ms",
  *		"last_evicted_idle_ms","slowest_batch_us","eviction_stuck"},
  *	 "ratios":{"deduplication","compression","hits"},
@@ -19,11 +20,14 @@
  *		"scopes":[{"scope","kinds":KINDS},…]},
  *	 "quotas":[{"scope","bytes","quota"},…],
  *	 "server":{"started","uptime_ms","connections","requests",
- *		"sent_bytes","received_bytes","draining"}}
+ *		"sent_bytes","received_bytes","draining"},
+ *	 "scrub":{"running","progress","began","ended"},
+ *	 "backup":{…}}
  *	A manifest is one of "blobs" as well, and one of "manifests" for each
  *	repository that has it.
  *	deduplication = referenced / content bytes, compression = content /
  *	stored bytes, hits = hits / (hits + misses); null where undefined.
+ *	"progress" is of the round under way, 0 to 1; "backup" as below.
  *	KINDS is {"<kind>":{"hits","misses","errors","writes","sent_bytes",
  *	"received_bytes"},…}. Days are of UTC, "age" 0 is today. The scopes are
  *	those with the most lookups; "other" is all without a row of their own.
@@ -35,9 +39,11 @@
  *
  * GET /api/v1/tags?repository=&prefix=&n=&last=	(pull)
  *	{"tags":[{"repository","tag","digest","mediaType","artifactType",
- *		"size","created","updated","pulled","writer","pinned"},…],
- *	 "next":"…"}
+ *		"size","created","updated","pulled","writer","pinned",
+ *		"importable"},…],"next":"…"}
  *	By repository, then tag. size is that of the manifest and all it names.
+ *	importable is false for a build cache that is too large for BuildKit to
+ *	import, as cm_buildkit_unreadable() has it.
  *	artifactType, pulled and writer may be null. "next" is
  *	"<repository>:<tag>". Either `repository` or `prefix`, or neither.
  *
@@ -65,6 +71,15 @@
  *	{"repository","digests":["…",…],"offset":N} or
  *	{"repository","tag","offset":N}
  *	-> {"results":[{"digest","status","message"},…],"more":B,"next":N}
+ *
+ * GET /api/v1/backup					(admin on **)
+ *	{"state":"none"|"running"|"done"|"failed","count":N,"file":"…",
+ *	 "bytes":N,"made":"…","failure":"…"}
+ *	The newest backup of the index, by its name in the data folder, and how
+ *	the last try went. file, made and failure may be null.
+ *
+ * POST /api/v1/backup {}				(admin on **)
+ *	Begins a backup, and answers like GET, at once.
  */
 #include <stdio.h>
 #include <string.h>
@@ -188,6 +203,8 @@ static const struct cm_route routes[] = {
 	{"GET", CM_API_TAGS, CM_PERM_PULL, &cm_api_tags},
 	{"POST", CM_API_PURGE, CM_PERM_NONE, &cm_api_purge},
 	{"POST", CM_API_VERIFY, CM_PERM_NONE, &cm_api_verify},
+	{"GET", CM_API_BACKUP, CM_PERM_NONE, &cm_api_backup_get},
+	{"POST", CM_API_BACKUP, CM_PERM_NONE, &cm_api_backup_post},
 	{"POST", CM_API_PIN, CM_PERM_NONE, &cm_api_pin},
 	{"POST", CM_API_GC, CM_PERM_NONE, &cm_api_gc},
 	{"GET", CM_API_SCOPES, CM_PERM_PULL, &cm_api_scopes},

@@ -14,6 +14,14 @@ extern const struct cm_handler cm_api_repositories;
 extern const struct cm_handler cm_api_tags;
 extern const struct cm_handler cm_api_purge;
 extern const struct cm_handler cm_api_verify;
+extern const struct cm_handler cm_api_backup_get;
+extern const struct cm_handler cm_api_backup_post;
+
+/* How far the scrub is, and what backups there are (api.c). Caller decrefs. */
+int cm_api_scrub_json(struct cm_store *store, json_t **ret,
+		      struct cm_error *err);
+int cm_api_backup_json(struct cm_store *store, json_t **ret,
+		       struct cm_error *err);
 extern const struct cm_handler cm_api_pin;
 extern const struct cm_handler cm_api_gc;
 extern const struct cm_handler cm_api_scopes;

@@ -192,7 +192,7 @@ static json_t *tag_json(const struct cm_tag_info *t)
 	char created[CM_TIME_TEXT_SIZE], updated[CM_TIME_TEXT_SIZE];
 	char pulled[CM_TIME_TEXT_SIZE], digest[CM_DIGEST_TEXT_SIZE];
 
-	return json_pack("{s:s,s:s,s:s,s:s,s:s?,s:I,s:s,s:s,s:s?,s:s?,s:b}",
+	return json_pack("{s:s,s:s,s:s,s:s,s:s?,s:I,s:s,s:s,s:s?,s:s?,s:b,s:b}",
 			 "repository", t->repo, "tag", t->tag, "digest",
 			 cm_digest_format(&t->digest, digest), "mediaType",
 			 t->media_type, "artifactType", t->artifact_type,
@@ -201,7 +201,8 @@ static json_t *tag_json(const struct cm_tag_info *t)
 			 cm_time_format(t->updated_ms, updated), "pulled",
 			 t->pulled_ms ? cm_time_format(t->pulled_ms, pulled)
 				      : NULL,
-			 "writer", t->writer, "pinned", t->pinned);
+			 "writer", t->writer, "pinned", t->pinned, "importable",
+			 t->importable);
 }
 
 static int visit_tag(void *arg, const struct cm_tag_info *tag)

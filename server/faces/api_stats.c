@@ -28,7 +28,8 @@ static json_t *limits_json(const struct cm_store_stats *s)
 		(json_int_t)s->file_bytes, "index_bytes",
 		(json_int_t)s->index_bytes, "upload_bytes",
 		(json_int_t)s->upload_bytes, "quarantine_bytes",
-		(json_int_t)s->quarantine_bytes, "pinned_tags",
+		(json_int_t)s->quarantine_bytes, "backup_bytes",
+		(json_int_t)s->backup_bytes, "pinned_tags",
 		(json_int_t)s->pinned_tags, "pinned_bytes",
 		(json_int_t)s->pinned_bytes, "longest_idle_ms",
 		(json_int_t)s->longest_idle_ms, "last_evicted_idle_ms",
@@ -125,6 +126,7 @@ static int add_quotas(struct cm_request *r, json_t *array, struct cm_error *err)
 static int stats(struct cm_request *r, struct cm_error *err)
 {
 	cm_auto(json) json_t *counters = json_object();
+	cm_auto(json) json_t *scrub = NULL, *backup = NULL;
 	cm_auto(json) json_t *history = NULL, *quotas = json_array();
 	struct cm_store *store = cm_request_store(r);
 	struct cm_store_stats s;
@@ -142,11 +144,16 @@ static int stats(struct cm_request *r, struct cm_error *err)
 		status = add_quotas(r, quotas, err);
 	if (status < 0)
 		return status;
-	body = json_pack("{s:s,s:o,s:o,s:O,s:O,s:O,s:o}", "version", CM_VERSION,
-			 "store", store_json(&s), "ratios",
+	status = cm_api_scrub_json(store, &scrub, err);
+	if (status == 0)
+		status = cm_api_backup_json(store, &backup, err);
+	if (status < 0)
+		return status;
+	body = json_pack("{s:s,s:o,s:o,s:O,s:O,s:O,s:o,s:O,s:O}", "version",
+			 CM_VERSION, "store", store_json(&s), "ratios",
 			 ratios_json(&s, counters), "counters", counters,
 			 "history", history, "quotas", quotas, "server",
-			 server_json(r));
+			 server_json(r), "scrub", scrub, "backup", backup);
 	if (!body)
 		return cm_error_nomem(err);
 	return cm_reply_json(r, 200, body, err);

@@ -74,6 +74,9 @@ static void store_counters(struct cm_metrics_text *t, const json_t *counters)
 		 "would have answered."},
 		{"ghost_bytes", "cachemount_ghost_bytes_total",
 		 "Sizes of what those asked for."},
+		{"unreadable_caches", "cachemount_unreadable_caches_total",
+		 "Build caches pushed that BuildKit will not import, being "
+		 "too large."},
 		{"swept_uploads", "cachemount_swept_uploads_total",
 		 "Abandoned uploads removed."},
 	};

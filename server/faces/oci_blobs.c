@@ -210,7 +210,10 @@ static int blob_get(struct cm_request *r, struct cm_error *err)
 	int status = cm_oci_existing_digest(r, &d, err);
 
 	if (status == CM_ERR_NOT_FOUND)
-		cm_request_lookup(r, CM_KIND_BLOB, status);
+		cm_request_lookup(r,
+				  cm_request_is_head(r) ? CM_KIND_UPLOAD
+							: CM_KIND_BLOB,
+				  status);
 	if (status < 0)
 		return status;
 	if (cm_request_is_head(r))

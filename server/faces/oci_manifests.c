@@ -26,8 +26,6 @@
 /* How much of a manifest's beginning and end says what it is. */
 #define KIND_SPAN 2048
 
-#define MEDIA_BUILDKIT_CACHE "application/vnd.buildkit.cacheconfig."
-
 /* ---- GET and HEAD ------------------------------------------------------ */
 
 /*
@@ -133,8 +131,8 @@ static enum cm_kind kind_of(const struct cm_request *r,
 	tail = bytes + m->size - len;
 	if (says(bytes, len, CM_MEDIA_SNAPSHOT))
 		return CM_KIND_SNAPSHOT;
-	if (says(bytes, len, MEDIA_BUILDKIT_CACHE) ||
-	    says(tail, len, MEDIA_BUILDKIT_CACHE))
+	if (says(bytes, len, CM_MEDIA_BUILDKIT_CACHE) ||
+	    says(tail, len, CM_MEDIA_BUILDKIT_CACHE))
 		return CM_KIND_BUILDKIT_CACHE;
 	return says(bytes, len, "\"artifactType\"") ? CM_KIND_MANIFEST
 						    : CM_KIND_IMAGE;
@@ -171,7 +169,7 @@ static int put_start(struct cm_request *r, struct cm_error *err)
 	if (status < 0)
 		return status;
 	if (cm_oci_tags_too_many(r))
-		return cm_reply_error(r, 414, "UNSUPPORTED",
+		return cm_reply_error(r, 414, "SIZE_INVALID",
 				      "more tags than one PUT may set", err);
 	status = cm_oci_tags_read(r, &ref, &tags, err);
 	if (status < 0)
@@ -359,7 +357,7 @@ static int parse(struct cm_request *r, const char *bytes, size_t len,
  * BuildKit exports a cache that it will never import again and says
  * nothing, so the one who runs the server is told.
  */
-static void tell_unreadable(const struct cm_request *r,
+static void tell_unreadable(struct cm_request *r,
 			    const struct cm_oci_reference *ref,
 			    const struct cm_manifest *m, size_t len)
 {
@@ -375,6 +373,7 @@ static void tell_unreadable(const struct cm_request *r,
 	       cm_request_param(r, "name"), ref->tag ? ":" : "",
 	       ref->tag ? ref->tag : "", writer ? writer : "nobody known",
 	       CM_BUILDKIT_READ_MAX, (long long)size);
+	cm_store_counter_add(cm_request_store(r), "unreadable_caches", 1);
 }
 
 static int put_finish(struct cm_request *r, struct cm_error *err)

@@ -295,7 +295,7 @@ static void tell(struct cm_request *r, bool delivered, int64_t duration_us)
 	if (!r->http->options.access_log || !cm_log_enabled(level))
 		return;
 	/* A target that was never taken apart still has its query. */
-	if (!r->match.face)
+	if (!r->match.route)
 		r->text[strcspn(r->text, "?")] = '\0';
 	cm_log_request(level,
 		       &(struct cm_log_request){

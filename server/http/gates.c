@@ -14,6 +14,8 @@ static int gate_target(struct cm_request *r, struct cm_error *err)
 	size_t path_len;
 	int rc;
 
+	/* Whoever's target it is, that one's clients read the answer. */
+	r->match.face = cm_router_face(r->http->options.router, r->text);
 	if (r->uri_cut) {
 		r->forced_status = 414;
 		return cm_error_set(err, CM_ERR_SIZE,

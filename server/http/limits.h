@@ -9,8 +9,14 @@
  */
 #define CM_CONNECTION_MEMORY (64 * 1024)
 
-#define CM_HEADERS_MS	  10000 /* for a request's headers to come */
-#define CM_IDLE_S	  70	/* between requests; also for no progress */
+#define CM_HEADERS_MS 10000 /* for a request's headers to come */
+/*
+ * Between requests; also for no progress at all. Longer than clients keep an
+ * idle connection (BuildKit 120 s, crane 90 s): who closes first must not be
+ * us, or it crosses a request on its way, and one with a body can't be
+ * repeated.
+ */
+#define CM_IDLE_S	  130
 #define CM_RATE_WINDOW_MS 30000
 #define CM_RATE_BYTES	  (30 * 1024) /* in a window: 1 KiB/s */
 

@@ -179,6 +179,19 @@ def absent(digest):
               r.delete(f"/v2/{name}/blobs/{value}").status)
 
 
+def targets():
+    """What is wrong with the target itself is told in the face's words, too."""
+    for path, wanted in (
+            ("/v2/a%4", (400, "UNSUPPORTED")),
+            ("/v2/" + "a" * 3000, (414, "SIZE_INVALID")),
+            ("/v2/?x=" + "a" * 9000, (414, "SIZE_INVALID")),
+            ("/v2/?" + "x=y&" * 40, (414, "SIZE_INVALID")),
+            ("/v2/nothing", (404, "UNSUPPORTED"))):
+        a = r.get(path)
+        equal(f"target {path[:12]} of {len(path)}", wanted,
+              (a.status, a.error()))
+
+
 def deletion():
     data = noise(3000, b"deleted")
     digest = r.push_blob("blobs/del", data)
@@ -208,5 +221,6 @@ conditions(BLOB, DIGEST)
 coded()
 sizes()
 absent(DIGEST)
+targets()
 deletion()
 done()

@@ -7,3 +7,5 @@
 need python3 zstd
 start_daemon
 python3 "${0%.sh}.py" "$URL"
+check_status 'no query is logged, of a bad target neither' 1 \
+	grep -q '[?]x=' "$DAEMON_LOG"

@@ -15,7 +15,8 @@ def stats():
     equal("stats", 200, a.status)
     s = a.json()
     equal("stats: parts", {"version", "store", "ratios", "counters",
-                           "history", "quotas", "server"}, set(s))
+                           "history", "quotas", "server", "scrub", "backup"},
+          set(s))
     equal("stats: an empty store", (0, 0, None),
           (s["store"]["tags"], s["store"]["blobs"],
            s["ratios"]["deduplication"]))
@@ -75,7 +76,7 @@ def listings():
     m = r.get("/v2/ls/b/manifests/v1")
     equal("tag: keys", {"repository", "tag", "digest", "mediaType",
                         "artifactType", "size", "created", "updated",
-                        "pulled", "writer", "pinned"}, set(tag))
+                        "pulled", "writer", "pinned", "importable"}, set(tag))
     equal("tag: what it names", (m["Docker-Content-Digest"], OCI_MANIFEST),
           (tag["digest"], tag["mediaType"]))
     value = m.json()

@@ -44,6 +44,13 @@ ok "starts among Kubernetes' variables"
 refused "data folder in use" 4 "$DATA" --data "$DATA" --listen 127.0.0.1:0
 refused "port taken" 5 "$HOSTPORT.*in use" --data "$D" --listen "$HOSTPORT"
 check "health check" "$CACHEMOUNTD" --healthcheck --listen "$HOSTPORT"
+check "health check of the address in the environment" \
+	env CACHEMOUNT_LISTEN="$HOSTPORT" CACHEMOUNT_PORT=tcp://10.0.0.1:8080 \
+	"$CACHEMOUNTD" --healthcheck
+kill -STOP "$DAEMON_PID"
+check_status "health check of a server that hangs" 1 \
+	timeout 10 "$CACHEMOUNTD" --healthcheck --listen "$HOSTPORT"
+kill -CONT "$DAEMON_PID"
 
 # --- the log ---
 
@@ -68,6 +75,28 @@ check_eq "no control byte" 0 "$(grep -c $'\e' "$DAEMON_LOG" || true)"
 if stop_daemon; then ok "ends with 0"; else not_ok "ends with 0"; fi
 check_status "health check of nobody" 1 \
 	"$CACHEMOUNTD" --healthcheck --listen "$HOSTPORT"
+
+# A server that answers, but one byte a second, and would for long.
+python3 - "$HOSTPORT" >"$WORK/slow" <<'P' &
+import socket, sys, time
+host, port = sys.argv[1].split(":")
+with socket.create_server((host, int(port))) as s:
+    print("listening", flush=True)
+    s.settimeout(20)
+    c = s.accept()[0]
+    try:
+        for byte in b"HTTP/1.1 200 OK\r\n":
+            c.sendall(bytes([byte]))
+            time.sleep(1)
+    except OSError:
+        print("gone", flush=True)
+P
+slow=$!
+on_exit _stop_quietly "$slow"
+retry_until 10 grep -q listening "$WORK/slow"
+check_status "health check of a server that drips" 1 \
+	timeout 10 "$CACHEMOUNTD" --healthcheck --listen "$HOSTPORT"
+check "it does not wait for the rest" retry_until 5 grep -q gone "$WORK/slow"
 
 mkfifo "$WORK/nobody-reads"
 exec 9<>"$WORK/nobody-reads"
@@ -104,7 +133,10 @@ check_eq "it is not in the file" 0 "$(grep -c "$secret" "$WORK/tokens" || true)"
 check_eq "nor told elsewhere" 0 "$(grep -c "$secret" "$WORK/said" || true)"
 check_eq "private" 600 "$(stat -c %a "$WORK/tokens")"
 
+"$CACHEMOUNTD" --new-token third >"$WORK/third" 2>>"$WORK/tokens"
 start_daemon --token-file "$WORK/tokens"
+check "what went to stderr is a line for the file" \
+	http 200 -u "any:$(<"$WORK/third")" "$URL/v2/"
 check "nobody: asked who" http 401 "$URL/v2/"
 check_match "how" 'Basic realm="cachemount"' "$(cat "$WORK/header")"
 check "named" http 200 -u "any:$secret" "$URL/v2/"

@@ -123,7 +123,14 @@ def kinds(r):
               headers={"User-Agent": "cachectl/1"})
     r.request("HEAD", "/v2/kinds/a/manifests/snapshot",
               headers={"User-Agent": "cachectl/1"})
+    config = noise(1100000)
+    r.put_manifest("kinds/a", "large", dict(
+        image(r.push_blob("kinds/a", config), len(config), empty, 2),
+        config={"mediaType": CACHECONFIG, "size": len(config),
+                "digest": sha256(config)}))
     c.now()
+    equal("a build cache too large to be imported", 1,
+          c.by("cachemount_unreadable_caches_total"))
     equal("a snapshot; one that cachectl missed, one it asked about",
           (2, 1, 0), c.lookups("snapshot", "kinds"))
     equal("a build cache", (1, 0, 0), c.lookups("buildkit-cache", "kinds"))

@@ -209,7 +209,8 @@ def tags():
           (a.status, a.error()))
     for count in (17, 32, 40):
         a = put(sha256(body), *[f"n{i}" for i in range(count)])
-        check(f"{count} tags: too many", a.status == 414 and a.error(), a)
+        equal(f"{count} tags: too many", (414, "SIZE_INVALID"),
+              (a.status, a.error()))
     equal("then none is set either", None, names("n0"))
     bad = body.replace(b'"size": 2', b'"size": 3')
     a = r.put_manifest(name, f"{sha256(bad)}?tag=good", bad)

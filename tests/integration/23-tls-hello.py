@@ -1,7 +1,7 @@
 """Sends real TLS hellos, thousands of them, each with its own random bytes, to
 a port that speaks plain HTTP: the checks of 23-tls-hello.sh.
 
-Usage: 23-tls-hello.py HOST PORT
+Usage: 23-tls-hello.py HOST PORT all|full
 """
 import os
 import random
@@ -192,9 +192,48 @@ def silent():
         s.close()
 
 
-many()
-first_byte()
-library()
-floods()
-silent()
+def full():
+    """Sixteen connections are all there may be: others wait for their turn,
+    and get it, silent or not, hello or request."""
+    held = [connect() for _ in range(8)]
+    for s in held:
+        s.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        s.recv(65536)
+    held += [connect() for _ in range(8)]
+    time.sleep(0.3)
+    asking, greeting = connect(), connect()
+    asking.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    greeting.sendall(hello(1))
+    asking.settimeout(0.5)
+    try:
+        got = asking.recv(65536)
+    except TimeoutError:
+        got = b"nothing"
+    equal("one more than fits is not served yet", b"nothing", got)
+    asking.settimeout(20)
+    held[0].close()
+    held[15].close()
+    check("it is, when others have gone", b" 200 " in asking.recv(65536))
+    check("so is a hello", is_400(greeting.recv(65536)))
+    for s in held + [asking, greeting]:
+        s.close()
+    began = time.monotonic()
+    for i in range(200):
+        with connect() as s:
+            if i % 2:
+                assert b" 200 " in get(s)
+            else:
+                s.sendall(hello(i))
+                assert is_400(s.recv(65536))
+    check("and the next two hundred", time.monotonic() - began < 20)
+
+
+if sys.argv[3] == "full":
+    full()
+else:
+    many()
+    first_byte()
+    library()
+    floods()
+    silent()
 done()

@@ -46,14 +46,20 @@ def image(tar, layout):
 
 
 def steps(log):
-    names, cached = {}, set()
+    """A cached step whose layers are fetched loses its CACHED to the progress
+    of that; but one that ran has said so, as each RUN says "ran"."""
+    names, cached, fetched, ran = set(), set(), set(), set()
     with open(log, errors="replace") as f:
         for line in f:
             if found := re.match(r"#(\d+) \[.*\] (RUN|COPY) ", line):
-                names[found[1]] = line
+                names.add(found[1])
             elif found := re.match(r"#(\d+) CACHED$", line):
                 cached.add(found[1])
-    print(f"{len(cached & set(names))} of {len(names)}")
+            elif found := re.match(r"#(\d+) extracting sha256:", line):
+                fetched.add(found[1])
+            elif found := re.match(r"#(\d+) [\d.]+ ran$", line):
+                ran.add(found[1])
+    print(f"{len((cached | fetched - ran) & names)} of {len(names)}")
 
 
 {"image": image, "steps": steps}[sys.argv[1]](*sys.argv[2:])

@@ -34,13 +34,13 @@ skopeo --insecure-policy copy --quiet --dest-tls-verify=false \
 cat >"$WORK/context/Dockerfile" <<END
 FROM $HOSTPORT/base:v1 AS make
 ARG SEED
-RUN echo "\$SEED" >/seed && seq 200000 >/numbers
+RUN echo ran && echo "\$SEED" >/seed && seq 200000 >/numbers
 COPY data /data
-RUN cat /seed /numbers /data/bytes >/made
+RUN echo ran && cat /seed /numbers /data/bytes >/made
 FROM $HOSTPORT/base:v1
-RUN mkdir /out
+RUN echo ran && mkdir /out
 COPY --from=make /made /out/made
-RUN wc -c /out/made >/out/size
+RUN echo ran && wc -c /out/made >/out/size
 END
 mkdir "$WORK/context/data"
 head -c 2000000 /dev/urandom >"$WORK/context/data/bytes"
@@ -86,16 +86,31 @@ end_builder()
 	rm -rf --one-file-system -- "${WORK:?}/$1"
 }
 
-# build BUILDER SEED ARGUMENT…: what it says goes to $WORK/said-BUILDER.
+# build BUILDER SEED ARGUMENT…: what it says goes to $WORK/said-BUILDER, the files
+# of the result to $WORK/out-BUILDER: a builder fetches a cached layer only when
+# somebody wants its files.
 build()
 {
 	local name=$1 seed=$2
 	shift 2
+	rm -rf --one-file-system -- "$WORK/out-$name"
 	timeout 180 "$tools/buildctl" --addr "unix://$WORK/$name/sock" build \
 		--progress plain --frontend dockerfile.v0 \
 		--local "context=$WORK/context" \
 		--local "dockerfile=$WORK/context" \
-		--opt "build-arg:SEED=$seed" "$@" >"$WORK/said-$name" 2>&1
+		--opt "build-arg:SEED=$seed" \
+		--output "type=local,dest=$WORK/out-$name" "$@" \
+		>"$WORK/said-$name" 2>&1
+}
+
+# right BUILDER SEED: whether the files of its last build are what they must be.
+right()
+{
+	{
+		echo "$2"
+		seq 200000
+		cat "$WORK/context/data/bytes"
+	} | cmp - "$WORK/out-$1/out/made"
 }
 
 # export TAG OPTIONS, import TAG: the arguments.
@@ -124,19 +139,20 @@ warm()
 	builder fresh
 	if build fresh "$seed" "$@"; then
 		check_eq "$what: every step CACHED" "6 of 6" "$(steps fresh)"
+		check "$what: the right bytes" right fresh "$seed"
 	else
 		not_ok "$what: builds" "$(tail -n 20 "$WORK/said-fresh")"
 	fi
 	end_builder fresh
 }
 
-# made BUILDER ARGUMENT…: a build that must succeed.
+# made NAME BUILDER SEED ARGUMENT…: a build that must succeed, with right files.
 made()
 {
 	local what=$1
 	shift
 	if build "$@"; then
-		ok "$what"
+		check "$what" right "$1" "$2"
 	else
 		not_ok "$what" "$(tail -n 20 "$WORK/said-$1")" \
 			"$(tail -n 5 "$DAEMON_LOG")"
@@ -242,3 +258,9 @@ end_builder fresh
 warm "and found" f "$(from max)"
 end_builder one
 end_builder two
+
+# Where nobody is anonymous, BuildKit is asked for Basic instead of Bearer.
+stop_daemon
+start_daemon --token-file "$WORK/tokens"
+warm "by Basic" f "$(from max)" "$(to basic mode=max)"
+warm "and what it exported" f "$(from basic)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Goal: the daily verbs of crane, oras and podman, as people type them, against a
-# server where the anonymous pull and a token pushes.
+# Goal: the daily verbs of crane, oras, podman and docker, as people type them,
+# against a server where the anonymous pull and a token pushes.
 # Timeout: 300
 # Quick: no
 # Tools: crane oras
@@ -14,6 +14,19 @@ secret=$(<"$WORK/secret")
 python3 "$(dirname "$0")/images.py" "$WORK/in"
 head -c 3000000 /dev/urandom >"$WORK/random"
 printf 'hello\n' >"$WORK/text"
+
+# A connection lives as long as BuildKit keeps one in its pool (120 s, others
+# less): who closes first must not be the server. Asked at the end.
+python3 - "$HOSTPORT" >"$WORK/idle" 2>&1 <<'END' &
+import http.client, sys, time
+c = http.client.HTTPConnection(sys.argv[1])
+for pause in (0, 123):
+    time.sleep(pause)
+    c.request("GET", "/livez")
+    c.getresponse().read()
+    c.auto_open = False
+END
+idle=$!
 
 # refused NAME COMMAND…: it must fail, and say that one must log in.
 refused()
@@ -167,6 +180,53 @@ podman_verbs()
 		--tls-verify=false --list-tags "$HOSTPORT/podman/app" 2>&1)"
 }
 
+# start_docker: a Docker daemon of our own, which touches no network of the
+# machine's.
+start_docker()
+{
+	local dir=$WORK/docker
+	mkdir -p "$dir/config"
+	printf '{}\n' >"$dir/daemon.json"
+	dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" \
+		--exec-root "$dir/exec" --pidfile "$dir/pid" \
+		--host "unix://$dir/sock" --bridge none --iptables=false \
+		--ip6tables=false --storage-driver vfs >"$dir/log" 2>&1 \
+		</dev/null &
+	on_exit end_docker $!
+	export DOCKER_CONFIG=$dir/config DOCKER_HOST=unix://$dir/sock
+	retry_until 40 docker version >/dev/null 2>&1
+}
+
+end_docker()
+{
+	_stop_quietly "$1"
+	findmnt -rno TARGET | grep -F "$WORK/docker/" | sort -r |
+		xargs -r umount -l 2>/dev/null || true
+}
+
+docker_verbs()
+{
+	local image=$HOSTPORT/docker/app:v1
+	if ! start_docker; then
+		skip_one docker "its daemon does not start here"
+		return 0
+	fi
+	tar -C "$WORK" -cf "$WORK/docker.tar" text random
+	docker import "$WORK/docker.tar" "$image" >/dev/null
+	refused "docker: a push of nobody's" docker push "$image"
+	refused "docker: no login by a wrong password" \
+		docker login -u ci -p wrong "$HOSTPORT"
+	check "docker: login" docker login -u ci -p "$secret" "$HOSTPORT"
+	check "docker: push" docker push "$image"
+	check "docker: logout" docker logout "$HOSTPORT"
+	docker rmi "$image" >/dev/null
+	check "docker: anyone pulls" docker pull "$image"
+	docker save "$image" | tar -xf - -C "$WORK/docker/config" -O \
+		--wildcards '*.tar' | tar -xf - -C "$WORK/docker/config" random
+	check_same_file "docker: the bytes" "$WORK/random" \
+		"$WORK/docker/config/random"
+}
+
 # with NAME: whether the program is here, built if it must be.
 with()
 {
@@ -192,4 +252,18 @@ elif command -v podman >/dev/null; then
 	podman_verbs
 else
 	skip_one podman "is not here"
+fi
+if [[ $EUID -ne 0 ]]; then
+	skip_one docker "needs root"
+elif command -v docker >/dev/null && command -v dockerd >/dev/null; then
+	docker_verbs
+else
+	skip_one docker "is not here"
+fi
+
+if wait "$idle"; then
+	ok "a connection idle for two minutes still serves"
+else
+	not_ok "a connection idle for two minutes still serves" \
+		"$(<"$WORK/idle")"
 fi

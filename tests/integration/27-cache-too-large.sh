@@ -28,5 +28,14 @@ for tag in manifest index; do
 	check_eq "$tag: no word of a smaller one" 0 \
 		"$(grep -c 'will not import' <<<"$said" || true)"
 done
+large='.tags[] | select(.importable | not) | .tag'
+check_eq "the API lists them" 'index-large manifest-large' \
+	"$(curl -sS "$URL/api/v1/tags" | jq -r "$large" | xargs)"
+check_match "so does cachectl" '2 build caches.*caches/app:index-large' \
+	"$(ctl ls 2>&1 >/dev/null)"
+stop_daemon
+start_daemon --log-format json
+check_eq "also after a restart" 'index-large manifest-large' \
+	"$(ctl --json ls 2>/dev/null | jq -r "$large" | xargs)"
 check_match "an image" 'kind +image, ' "$(ctl show caches/app:image)"
 check_status "has no files to list" 1 ctl show --files caches/app:image

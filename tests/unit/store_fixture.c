@@ -129,9 +129,9 @@ void *content_frame(const struct content *c, int window_log, size_t *ret_len)
 /* ---- blobs ----------------------------------------------------------------
  */
 
-static int push(struct store_fixture *f, const char *repo,
-		enum cm_encoding encoding, const struct cm_digest *d,
-		const void *data, size_t len, struct cm_blob_info *ret)
+int store_push_as(struct store_fixture *f, const char *repo,
+		  const struct cm_any_digest *name, enum cm_encoding encoding,
+		  const void *data, size_t len, struct cm_blob_info *ret)
 {
 	cm_auto(upload) struct cm_upload *u = NULL;
 	struct cm_blob_info info;
@@ -142,8 +142,17 @@ static int push(struct store_fixture *f, const char *repo,
 	if (r == 0)
 		r = cm_upload_append(u, data, len, &f->err);
 	if (r == 0)
-		r = cm_upload_commit(u, d, ret ? ret : &info, &f->err);
+		r = cm_upload_commit_as(u, name, ret ? ret : &info, &f->err);
 	return r;
+}
+
+static int push(struct store_fixture *f, const char *repo,
+		enum cm_encoding encoding, const struct cm_digest *d,
+		const void *data, size_t len, struct cm_blob_info *ret)
+{
+	struct cm_any_digest name = {.algorithm = CM_SHA256, .sha256 = *d};
+
+	return store_push_as(f, repo, &name, encoding, data, len, ret);
 }
 
 int store_push(struct store_fixture *f, const char *repo,

@@ -55,6 +55,9 @@ int store_push(struct store_fixture *f, const char *repo,
 int store_push_frame(struct store_fixture *f, const char *repo,
 		     const struct cm_digest *d, const void *frame, size_t len,
 		     struct cm_blob_info *ret);
+int store_push_as(struct store_fixture *f, const char *repo,
+		  const struct cm_any_digest *name, enum cm_encoding encoding,
+		  const void *data, size_t len, struct cm_blob_info *ret);
 int store_stat(struct store_fixture *f, const char *repo,
 	       const struct cm_digest *d, struct cm_blob_info *ret);
 

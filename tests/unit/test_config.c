@@ -188,6 +188,36 @@ static void test_config__every_setting_by_flag(void **state)
 	assert_false(f->config.access_log);
 }
 
+static void test_config__care(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_ok(load(f, no_environment, ""), &f->err);
+	assert_int_equal(f->config.scrub_rate, 8 << 20);
+	assert_int_equal(f->config.scrub_every_ms, 7 * 24 * 3600000LL);
+	assert_int_equal(f->config.backup_every_ms, 6 * 3600000LL);
+	assert_int_equal(f->config.backup_keep, 2);
+	assert_ok(load(f, no_environment,
+		       "--scrub-rate=64k/s --scrub-every=1d --backup-every=0 "
+		       "--backup-keep=1"),
+		  &f->err);
+	assert_int_equal(f->config.scrub_rate, 64 << 10);
+	assert_int_equal(f->config.backup_every_ms, 0);
+	assert_ok(load(f, no_environment, "--scrub-rate=0"), &f->err);
+	assert_int_equal(f->config.scrub_rate, 0);
+	assert_ok(load(f, no_environment, "--scrub-rate=10MB"), &f->err);
+	assert_int_equal(f->config.scrub_rate, 10000000);
+	for (size_t i = 0; i < 5; i++) {
+		static const char *const bad[] = {
+			"--scrub-rate=fast", "--scrub-rate=/s",
+			"--scrub-rate=8MiB/h", "--scrub-rate=9999TiB/s",
+			"--backup-keep=0"};
+
+		assert_fails(load(f, no_environment, bad[i]), CM_ERR_INVALID,
+			     &f->err);
+	}
+}
+
 static void test_config__kubernetes_variables(void **state)
 {
 	char *environment[] = {
@@ -353,6 +383,7 @@ int main(void)
 		cmocka_unit_test(test_config__bad_limits),
 		cmocka_unit_test(test_config__file_named_by_environment),
 		cmocka_unit_test(test_config__every_setting_by_flag),
+		cmocka_unit_test(test_config__care),
 		cmocka_unit_test(test_config__kubernetes_variables),
 		cmocka_unit_test(test_config__bad_flags),
 		cmocka_unit_test(test_config__bad_variables),

@@ -1,6 +1,7 @@
 /* test_listen.c - addresses, told apart and bound. */
 #include "test.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
@@ -76,11 +77,46 @@ static void test_address__local(void **state)
 	assert_string_equal(
 		cm_address_format((const struct sockaddr *)&a.storage, text),
 		"127.0.0.1:80");
+	/* A container often has no ::1. */
 	assert_ok(cm_address_parse("[::]:80", &a, &err), &err);
 	cm_address_local(&a, &a);
 	assert_string_equal(
 		cm_address_format((const struct sockaddr *)&a.storage, text),
+		"127.0.0.1:80");
+	assert_ok(cm_address_parse("[::1]:80", &a, &err), &err);
+	cm_address_local(&a, &a);
+	assert_string_equal(
+		cm_address_format((const struct sockaddr *)&a.storage, text),
 		"[::1]:80");
+	assert_ok(cm_address_parse("10.1.2.3:80", &a, &err), &err);
+	cm_address_local(&a, &a);
+	assert_string_equal(
+		cm_address_format((const struct sockaddr *)&a.storage, text),
+		"10.1.2.3:80");
+}
+
+/* Without an address, IPv4 and, where there is any, IPv6 are served. */
+static void test_listen__all_addresses(void **state)
+{
+	struct cm_address a, bound, local;
+	struct cm_error err = {0};
+	int fd, six, client;
+
+	(void)state;
+	assert_ok(cm_address_parse(":0", &a, &err), &err);
+	six = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(a.storage.ss_family, six < 0 ? AF_INET : AF_INET6);
+	if (six >= 0)
+		close(six);
+	assert_ok(cm_listen(&a, &fd, &bound, &err), &err);
+	cm_address_local(&bound, &local);
+	assert_int_equal(local.storage.ss_family, AF_INET);
+	client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_return_code(
+		connect(client, (const void *)&local.storage, local.len),
+		errno);
+	close(client);
+	close(fd);
 }
 
 static void test_listen__taken_port(void **state)
@@ -106,6 +142,7 @@ int main(void)
 		cmocka_unit_test(test_address__parses),
 		cmocka_unit_test(test_address__refuses),
 		cmocka_unit_test(test_address__local),
+		cmocka_unit_test(test_listen__all_addresses),
 		cmocka_unit_test(test_listen__taken_port),
 	};
 

@@ -18,23 +18,6 @@ static struct cm_any_digest sha512_of(const void *data, size_t len)
 	return d;
 }
 
-/* Pushes bytes by a digest of `c`'s content. */
-static int push_as(struct store_fixture *f, const char *repo,
-		   const struct cm_any_digest *name, enum cm_encoding encoding,
-		   const void *data, size_t len, struct cm_blob_info *ret)
-{
-	cm_auto(upload) struct cm_upload *u = NULL;
-	int r = cm_upload_open_single(f->store, repo, &u, &f->err);
-
-	if (r == 0)
-		r = cm_upload_set_encoding(u, encoding, &f->err);
-	if (r == 0)
-		r = cm_upload_append(u, data, len, &f->err);
-	if (r == 0)
-		r = cm_upload_commit_as(u, name, ret, &f->err);
-	return r;
-}
-
 static void assert_resolves(struct store_fixture *f, const char *repo,
 			    const struct cm_any_digest *name,
 			    const struct cm_digest *want)
@@ -79,8 +62,9 @@ static void test_store_aliases__push(void **state)
 		struct cm_any_digest name = sha512_of(c.data, c.len);
 		struct cm_blob_info info;
 
-		assert_ok(push_as(f, "main/a", &name, CM_ENCODING_IDENTITY,
-				  c.data, c.len, &info),
+		assert_ok(store_push_as(f, "main/a", &name,
+					CM_ENCODING_IDENTITY, c.data, c.len,
+					&info),
 			  &f->err);
 		assert_true(cm_digest_equal(&info.digest, &c.digest));
 		assert_resolves(f, "main/a", &name, &c.digest);
@@ -108,12 +92,12 @@ static void test_store_aliases__frames(void **state)
 		size_t len;
 		cm_autofree void *frame = content_frame(&c[i], 0, &len);
 
-		assert_fails(push_as(f, "main/a", &wrong, CM_ENCODING_ZSTD,
-				     frame, len, &info),
+		assert_fails(store_push_as(f, "main/a", &wrong,
+					   CM_ENCODING_ZSTD, frame, len, &info),
 			     CM_ERR_DIGEST, &f->err);
 		assert_absent(f, "main/a", &c[i].digest);
-		assert_ok(push_as(f, "main/a", &name, CM_ENCODING_ZSTD, frame,
-				  len, &info),
+		assert_ok(store_push_as(f, "main/a", &name, CM_ENCODING_ZSTD,
+					frame, len, &info),
 			  &f->err);
 		assert_resolves(f, "main/a", &name, &c[i].digest);
 		assert_stored(f, "main/a", &c[i]);
@@ -129,8 +113,8 @@ static void test_store_aliases__wrong_bytes(void **state)
 	struct cm_any_digest name = sha512_of("other", 5);
 	struct cm_blob_info info;
 
-	assert_fails(push_as(f, "main/a", &name, CM_ENCODING_IDENTITY, c.data,
-			     c.len, &info),
+	assert_fails(store_push_as(f, "main/a", &name, CM_ENCODING_IDENTITY,
+				   c.data, c.len, &info),
 		     CM_ERR_DIGEST, &f->err);
 	assert_non_null(strstr(f->err.text, "sha512:"));
 	assert_unknown(f, NULL, &name);
@@ -150,8 +134,9 @@ static void test_store_aliases__second_name(void **state)
 	assert_ok(store_push(f, "main/a", &c, NULL), &f->err);
 	assert_unknown(f, "main/a", &name);
 	for (int i = 0; i < 2; i++)
-		assert_ok(push_as(f, "main/b", &name, CM_ENCODING_IDENTITY,
-				  c.data, c.len, &info),
+		assert_ok(store_push_as(f, "main/b", &name,
+					CM_ENCODING_IDENTITY, c.data, c.len,
+					&info),
 			  &f->err);
 	assert_resolves(f, "main/b", &name, &c.digest);
 	assert_resolves(f, "main/a", &name, &c.digest);
@@ -167,8 +152,8 @@ static void test_store_aliases__goes_with_the_blob(void **state)
 	struct cm_any_digest name = sha512_of(c.data, c.len);
 	struct cm_blob_info info;
 
-	assert_ok(push_as(f, "main/a", &name, CM_ENCODING_IDENTITY, c.data,
-			  c.len, &info),
+	assert_ok(store_push_as(f, "main/a", &name, CM_ENCODING_IDENTITY,
+				c.data, c.len, &info),
 		  &f->err);
 	assert_ok(store_push(f, "main/b", &c, NULL), &f->err);
 	assert_ok(cm_store_blob_delete(f->store, "main/a", &c.digest, &f->err),
@@ -192,8 +177,8 @@ static void test_store_aliases__outlives_damage(void **state)
 	struct cm_any_digest name = sha512_of(c.data, c.len);
 	struct cm_blob_info info;
 
-	assert_ok(push_as(f, "main/a", &name, CM_ENCODING_IDENTITY, c.data,
-			  c.len, &info),
+	assert_ok(store_push_as(f, "main/a", &name, CM_ENCODING_IDENTITY,
+				c.data, c.len, &info),
 		  &f->err);
 	assert_int_equal(
 		truncate(store_blob_path(f, &c.digest, CM_ENCODING_IDENTITY),
@@ -276,8 +261,8 @@ static void test_store_aliases__manifest_names_blobs(void **state)
 	assert_ok(store_push(f, "main/a", &c, NULL), &f->err);
 	assert_fails(put_json(f, json, NULL, 0, NULL, &d), CM_ERR_MISSING_BLOB,
 		     &f->err);
-	assert_ok(push_as(f, "main/a", &blob, CM_ENCODING_IDENTITY, c.data,
-			  c.len, &info),
+	assert_ok(store_push_as(f, "main/a", &blob, CM_ENCODING_IDENTITY,
+				c.data, c.len, &info),
 		  &f->err);
 	assert_ok(put_json(f, json, NULL, 0, NULL, &d), &f->err);
 	assert_consistent(f);
@@ -298,8 +283,8 @@ static void test_store_aliases__manifest_by_sha512(void **state)
 	struct cm_digest d;
 
 	name = sha512_of(json, strlen(json));
-	assert_ok(push_as(f, "main/a", &blob, CM_ENCODING_IDENTITY, c.data,
-			  c.len, &info),
+	assert_ok(store_push_as(f, "main/a", &blob, CM_ENCODING_IDENTITY,
+				c.data, c.len, &info),
 		  &f->err);
 	assert_ok(put_json(f, json, tags, 2, &name, &d), &f->err);
 	assert_resolves(f, "main/a", &name, &d);
@@ -335,8 +320,8 @@ static void test_store_aliases__tags_in_one_transaction(void **state)
 		     &f->err);
 	for (size_t i = 0; i < 3; i++)
 		assert_no_tag(f, "main/a", tags[i]);
-	assert_ok(push_as(f, "main/a", &blob, CM_ENCODING_IDENTITY, c.data,
-			  c.len, &info),
+	assert_ok(store_push_as(f, "main/a", &blob, CM_ENCODING_IDENTITY,
+				c.data, c.len, &info),
 		  &f->err);
 	assert_ok(put_json(f, json, tags, 3, NULL, &d), &f->err);
 	assert_ok(cm_store_stats(f->store, &st, &f->err), &f->err);

@@ -111,7 +111,8 @@ void *__wrap_calloc(size_t n, size_t size)
 
 /* What a workload works with, made before anything fails. */
 struct work {
-	struct content small, noise, text, wide;
+	struct content small, noise, text, wide, named;
+	struct cm_any_digest name; /* of `named`, a SHA-512 */
 	void *frame, *wide_frame;
 	size_t frame_len, wide_len;
 	struct test_manifest manifest, large;
@@ -126,6 +127,9 @@ static void work_init(struct work *w, unsigned int seed)
 	w->noise = content_noise(seed, 60000);
 	w->text = content_text(seed, 300000);
 	w->wide = content_text(seed, 200000);
+	w->named = content_text(seed, 100000);
+	cm_any_digest_of(CM_SHA512, w->named.data, w->named.len, &w->name,
+			 NULL);
 	w->frame = content_frame(&w->text, 20, &w->frame_len);
 	w->wide_frame = content_frame(&w->wide, 22, &w->wide_len);
 	refs[0] = REF(&w->small);
@@ -140,6 +144,7 @@ static void work_release(struct work *w)
 	content_free(&w->noise);
 	content_free(&w->text);
 	content_free(&w->wide);
+	content_free(&w->named);
 	free(w->frame);
 	free(w->wide_frame);
 	manifest_free(&w->manifest);
@@ -188,6 +193,9 @@ static int run(struct store_fixture *f, struct work *w)
 	if (r == 0)
 		r = store_push(f, "main/b", &w->wide, NULL);
 	if (r == 0)
+		r = store_push_as(f, "main/a", &w->name, CM_ENCODING_IDENTITY,
+				  w->named.data, w->named.len, NULL);
+	if (r == 0)
 		r = store_put(f, "main/a", "t", &w->manifest);
 	if (r == 0)
 		r = store_put(f, "main/a", "u", &w->large);
@@ -199,12 +207,17 @@ static int run(struct store_fixture *f, struct work *w)
 /* All that was pushed is there, and nothing else lies about. */
 static void check(struct store_fixture *f, struct work *w)
 {
+	struct cm_digest d;
 	char path[128];
 
 	assert_stored(f, "main/a", &w->small);
 	assert_stored(f, "main/a", &w->noise);
 	assert_stored(f, "main/a", &w->text);
 	assert_stored(f, "main/b", &w->wide);
+	assert_stored(f, "main/a", &w->named);
+	assert_ok(cm_store_resolve(f->store, "main/a", &w->name, &d, &f->err),
+		  &f->err);
+	assert_true(cm_digest_equal(&d, &w->named.digest));
 	assert_tagged(f, "main/a", "t", &w->manifest);
 	assert_tagged(f, "main/a", "u", &w->large);
 	assert_consistent(f);

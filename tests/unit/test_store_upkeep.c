@@ -270,6 +270,7 @@ static void test_store_upkeep__a_full_batch_says_more(void **state)
 {
 	struct store_fixture *f = *state;
 	struct cm_sweep_result r;
+	int64_t first;
 
 	short_leases(f);
 	for (unsigned int i = 0; i < 450; i++) {
@@ -280,8 +281,10 @@ static void test_store_upkeep__a_full_batch_says_more(void **state)
 	outlive_leases();
 	assert_ok(cm_store_sweep(f->store, &r, &f->err), &f->err);
 	assert_true(r.more);
-	assert_int_equal(r.blobs, 200);
-	assert_int_equal(store_sweep(f).blobs, 250);
+	/* A slow machine's batch is cut by time, before it is full. */
+	first = r.blobs;
+	assert_in_range(first, 1, 200);
+	assert_int_equal(store_sweep(f).blobs, 450 - first);
 	assert_int_equal(store_sql(f, "SELECT count(*) FROM repo_blobs"), 0);
 	assert_consistent(f);
 }
@@ -301,9 +304,12 @@ static void purge_both(struct store_fixture *f,
 	assert_ok(cm_store_stats(f->store, &before, &f->err), &f->err);
 	assert_ok(cm_store_purge(f->store, &dry, &guess, &f->err), &f->err);
 	assert_ok(cm_store_stats(f->store, &after, &f->err), &f->err);
-	/* Time goes on. */
-	before.longest_idle_ms = after.longest_idle_ms = 0;
-	assert_memory_equal(&before, &after, sizeof(before));
+	assert_int_equal(after.tags, before.tags);
+	assert_int_equal(after.manifests, before.manifests);
+	assert_int_equal(after.blobs, before.blobs);
+	assert_int_equal(after.stored_bytes, before.stored_bytes);
+	assert_int_equal(after.referenced_bytes, before.referenced_bytes);
+	assert_int_equal(after.file_bytes, before.file_bytes);
 	assert_ok(cm_store_purge(f->store, filter, ret, &f->err), &f->err);
 	assert_int_equal(ret->tags, guess.tags);
 	assert_int_equal(ret->manifests, guess.manifests);

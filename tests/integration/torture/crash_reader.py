@@ -94,9 +94,14 @@ class Reader:
 
     def check_session(self, s):
         answer = self.registry.session(s.location)
+        # A session without an acknowledged byte may go with the process.
+        if answer.status == 404 and not s.finishing and s.acked == 0:
+            self.book.sessions.remove(s)
+            return
         if answer.status == 404 and s.finishing:
             self.check_blob((s.repo, s.digest))
-            if self.book.blobs[(s.repo, s.digest)] != PRESENT:
+            if (s.acked > 0 and
+                    self.book.blobs[(s.repo, s.digest)] != PRESENT):
                 raise Violation("an upload was under way to its end, and "
                                 f"neither it nor the blob is there: "
                                 f"{vars(s)}")
