@@ -9,7 +9,7 @@
 #include "index.h"
 #include "lease.h"
 
-#define RELEASE_A_BATCH 256 /* edges of a manifest taken back at once */
+#define RELEASE_A_BATCH 32 /* edges of a manifest taken back at once */
 
 static int add_refs(struct cm_tx *tx, int64_t repo_id,
 		    const struct cm_digest *d, int64_t delta, int64_t since_ms,

@@ -20,7 +20,7 @@ static json_t *ratio(int64_t part, int64_t whole)
 static json_t *limits_json(const struct cm_store_stats *s)
 {
 	return json_pack(
-		"{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}",
+		"{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}",
 		"limit_bytes", (json_int_t)s->limit_bytes, "high_bytes",
 		(json_int_t)s->high_bytes, "low_bytes",
 		(json_int_t)s->low_bytes, "used_bytes",

@@ -20,6 +20,9 @@ def stats():
     equal("stats: an empty store", (0, 0, None),
           (s["store"]["tags"], s["store"]["blobs"],
            s["ratios"]["deduplication"]))
+    equal("stats: limits, whole and of their types", (int, bool),
+          (type(s["store"].get("slowest_batch_us")),
+           type(s["store"].get("eviction_stuck"))))
     check("stats: started", TIME.match(s["server"]["started"]), s)
     body = r.push_image("st/a", "v1", "stats")
     r.push_image("st/b", "v1", "stats")
