@@ -200,8 +200,8 @@ static const char *const steps[] = {
 	"	PRIMARY KEY(day, scope, kind)) WITHOUT ROWID;",
 
 	/* 0: a build cache that BuildKit will not import (buildkit.h). */
-	"ALTER TABLE manifests ADD COLUMN"
-	"	importable INTEGER NOT NULL DEFAULT 1;",
+	("ALTER TABLE manifests ADD COLUMN"
+	 "	importable INTEGER NOT NULL DEFAULT 1;"),
 };
 
 #define STEPS_LEN ((int64_t)(sizeof(steps) / sizeof(steps[0])))
