@@ -4,7 +4,7 @@
 # framing, header tricks, odd targets, huge headers, refused bodies, one byte a
 # second, ten thousand idle connections, resets.
 # Timeout: 300
-# Sanitize: address thread
+# Sanitize: thread (address)
 . "$(dirname "$0")/../lib.sh"
 
 need python3

@@ -2,7 +2,7 @@
 # Goal: a client that tries TLS on the plain port reads "HTTP/1.1 400", every
 # time and at once, so that it falls back to HTTP; and neither many such clients
 # nor silent ones are noticed by the others.
-# Sanitize: address thread
+# Sanitize: thread (address)
 . "$(dirname "$0")/../lib.sh"
 
 need python3 curl
