@@ -234,6 +234,20 @@ int cm_reply_blob(struct cm_request *r, int status, struct cm_blob *b,
 		  const struct cm_blob_part *part, const char *content_type,
 		  struct cm_error *err);
 
+/*
+ * Is a reply with this content kept ready? It is of somebody who may have had
+ * it: whether this request may is for the store to say.
+ */
+bool cm_reply_blob_kept(struct cm_request *r, const struct cm_digest *d);
+
+/*
+ * Sends a whole blob, with 200, as cm_reply_blob() would, from what is kept
+ * ready, so that it need not be opened: 1. If none has these header fields, the
+ * fields are dropped: 0. `stored`: as in struct cm_blob_part.
+ */
+int cm_reply_blob_ready(struct cm_request *r, const struct cm_blob_info *info,
+			bool stored, struct cm_error *err);
+
 /* The HTTP status that stands for a failure, where a face has no other idea. */
 int cm_status_to_http(enum cm_status status);
 

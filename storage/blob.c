@@ -80,6 +80,27 @@ int cm_store_blob_stat(struct cm_store *s, const char *repo,
 	return 0;
 }
 
+int cm_store_blob_find(struct cm_store *s, const char *repo,
+		       const struct cm_digest *d, struct cm_blob_info *ret,
+		       struct cm_error *err)
+{
+	cm_auto(reader) struct cm_db *db = NULL;
+	struct cm_blob_row row;
+	int64_t repo_id = 0;
+	int r = cm_index_reader(s->index, &db, err);
+
+	if (r == 0)
+		r = cm_repo_find(db, repo, &repo_id, err);
+	if (r == 0 && repo_id != 0)
+		r = cm_blob_find(db, repo_id, d, &row, err);
+	if (r == 0)
+		return no_blob(repo, d, err);
+	if (r < 0)
+		return r;
+	*ret = row.info;
+	return 0;
+}
+
 int cm_store_blobs_missing(struct cm_store *s, const char *repo,
 			   const struct cm_digest *digests, size_t n,
 			   bool *missing, struct cm_error *err)

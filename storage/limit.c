@@ -3,8 +3,8 @@
  *
  * What counts is what lies on disk: the files of blobs in whole blocks, uploads
  * in progress, what is in quarantine, backups of the index, and the pages of
- *the index that are in use. The index's write-ahead log comes on top; it is
- *bounded (index.c).
+ * the index that are in use. The index's write-ahead log comes on top; it is
+ * bounded (index.c).
  *
  *	low	where the eviction stops
  *	high	where it begins
@@ -135,17 +135,17 @@ void cm_limit_give(struct cm_store *s, struct cm_temp *t, size_t len)
 	cm_bytes_count(s->bytes, -(int64_t)len);
 }
 
-static bool fits(struct cm_store *s, int64_t bytes)
+bool cm_limit_fits(struct cm_store *s, int64_t bytes)
 {
 	return s->limit.hard == 0 || cm_limit_used(s) + bytes <= s->limit.hard;
 }
 
 int cm_limit_admit(struct cm_store *s, int64_t bytes, struct cm_error *err)
 {
-	if (fits(s, bytes))
+	if (cm_limit_fits(s, bytes))
 		return 0;
 	cm_evictor_make_room(s->evictor, 0, bytes, WAIT_MS);
-	return fits(s, bytes) ? 0 : refuse(s, bytes, err);
+	return cm_limit_fits(s, bytes) ? 0 : refuse(s, bytes, err);
 }
 
 /*

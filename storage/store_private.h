@@ -96,6 +96,9 @@ int cm_limit_take(struct cm_store *s, struct cm_temp *t, size_t len,
 /* They were not written after all. */
 void cm_limit_give(struct cm_store *s, struct cm_temp *t, size_t len);
 
+/* Is there room for so many bytes more under the limit, now? */
+bool cm_limit_fits(struct cm_store *s, int64_t bytes);
+
 /*
  * BLOCKING, for a few seconds at most. Waits until the eviction has made room
  * for so many bytes more under the limit; CM_ERR_NO_SPACE if it can't.

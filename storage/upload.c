@@ -112,21 +112,30 @@ int cm_uploads_ripen(struct cm_store *s, int64_t before_ms,
 	return r;
 }
 
-int cm_upload_begin(struct cm_store *s, const char *repo,
-		    char ret_id[static CM_UPLOAD_ID_SIZE], struct cm_error *err)
+int cm_upload_begin_now(struct cm_store *s, const char *repo,
+			char ret_id[static CM_UPLOAD_ID_SIZE],
+			struct cm_error *err)
 {
-	struct begin_job j = {.repo = repo, .id = ret_id};
 	uint64_t random[2];
-	int r = cm_limit_admit(s, 0, err);
 
-	if (r < 0)
-		return r;
 	if (getrandom(random, sizeof(random), 0) != sizeof(random))
 		return cm_error_errno(err, "cannot get random bytes");
 	snprintf(ret_id, CM_UPLOAD_ID_SIZE, "%016" PRIx64 "%016" PRIx64,
 		 random[0], random[1]);
-	if (cm_young_add(s->young, ret_id, repo, cm_now_ms()))
-		return 0;
+	return cm_limit_fits(s, 0) &&
+	       cm_young_add(s->young, ret_id, repo, cm_now_ms());
+}
+
+int cm_upload_begin(struct cm_store *s, const char *repo,
+		    char ret_id[static CM_UPLOAD_ID_SIZE], struct cm_error *err)
+{
+	struct begin_job j = {.repo = repo, .id = ret_id};
+	int r = cm_limit_admit(s, 0, err);
+
+	if (r == 0)
+		r = cm_upload_begin_now(s, repo, ret_id, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
 	return cm_index_write(s->index, begin_tx, &j, err);
 }
 

@@ -125,6 +125,14 @@ int cm_store_blob_stat(struct cm_store *s, const char *repo,
 		       struct cm_error *err);
 
 /*
+ * Looks a blob up in `repo`, and does no more: it is not leased, and whether
+ * its bytes are whole shows when it is opened.
+ */
+int cm_store_blob_find(struct cm_store *s, const char *repo,
+		       const struct cm_digest *d, struct cm_blob_info *ret,
+		       struct cm_error *err);
+
+/*
  * Sets `missing[i]` for each of `n` digests that `repo` does not have, and
  * leases those it has.
  */
@@ -230,6 +238,14 @@ struct cm_upload;
 int cm_upload_begin(struct cm_store *s, const char *repo,
 		    char ret_id[static CM_UPLOAD_ID_SIZE],
 		    struct cm_error *err);
+
+/*
+ * The same where it need not wait, as it nearly always need not: 1, or 0 for
+ * cm_upload_begin() to be called.
+ */
+int cm_upload_begin_now(struct cm_store *s, const char *repo,
+			char ret_id[static CM_UPLOAD_ID_SIZE],
+			struct cm_error *err);
 
 /*
  * Opens a session to write to or ask. CM_ERR_BUSY while another request has

@@ -155,6 +155,18 @@ static int defer_part(struct cm_request *r, struct cm_blob *b,
 	return cm_request_defer(r, send_deferred, err);
 }
 
+static int whole_headers(struct cm_request *r, const struct cm_blob_info *info,
+			 bool coded, struct cm_error *err)
+{
+	int status = blob_headers(r, info, coded, err);
+
+	if (status < 0)
+		return status;
+	if (coded && cm_reply_header(r, "Content-Encoding", "zstd") < 0)
+		return cm_error_nomem(err);
+	return 0;
+}
+
 /* Takes `blob`. */
 static int send_whole(struct cm_request *r, struct cm_blob *blob, bool coded,
 		      struct cm_error *err)
@@ -162,12 +174,10 @@ static int send_whole(struct cm_request *r, struct cm_blob *blob, bool coded,
 	cm_auto(blob) struct cm_blob *b = blob;
 	const struct cm_blob_info *info = cm_blob_info(b);
 	struct cm_blob_part part = {.stored = coded, .len = info->size};
-	int status = blob_headers(r, info, coded, err);
+	int status = whole_headers(r, info, coded, err);
 
 	if (status < 0)
 		return status;
-	if (coded && cm_reply_header(r, "Content-Encoding", "zstd") < 0)
-		return cm_error_nomem(err);
 	return cm_reply_blob(r, 200, cm_take_ptr(b), &part, NULL, err);
 }
 
@@ -203,6 +213,34 @@ static int blob_send(struct cm_request *r, const struct cm_digest *d,
 	return send_whole(r, cm_take_ptr(b), coded, err);
 }
 
+static bool is_plain(const struct cm_request *r)
+{
+	return !cm_request_header(r, "Range") &&
+	       !cm_request_header(r, "If-Match") &&
+	       !cm_request_header(r, "If-None-Match");
+}
+
+/*
+ * What is asked for again and again is kept ready: then the blob is looked up,
+ * since not everyone may have it, but not opened. 1 if that was the reply; 0
+ * leaves it all, errors too, to those who open it.
+ */
+static int send_kept(struct cm_request *r, const struct cm_digest *d,
+		     struct cm_error *err)
+{
+	struct cm_blob_info info;
+	bool coded;
+
+	if (!cm_reply_blob_kept(r, d) || !is_plain(r) ||
+	    cm_store_blob_find(cm_request_store(r), cm_request_param(r, "name"),
+			       d, &info, NULL) < 0)
+		return 0;
+	coded = info.encoding == CM_ENCODING_ZSTD && cm_request_accepts_zstd(r);
+	if (whole_headers(r, &info, coded, err) < 0)
+		return CM_ERR_NO_MEMORY;
+	return cm_reply_blob_ready(r, &info, coded, err);
+}
+
 static int blob_get(struct cm_request *r, struct cm_error *err)
 {
 	struct cm_digest d;
@@ -218,6 +256,11 @@ static int blob_get(struct cm_request *r, struct cm_error *err)
 		return status;
 	if (cm_request_is_head(r))
 		return blob_head(r, &d, err);
+	status = send_kept(r, &d, err);
+	if (status > 0)
+		cm_request_lookup(r, CM_KIND_BLOB, 0);
+	if (status != 0)
+		return status < 0 ? status : 0;
 	status = cm_store_blob_open(cm_request_store(r),
 				    cm_request_param(r, "name"), &d, &b, err);
 	cm_request_lookup(r, CM_KIND_BLOB, status);

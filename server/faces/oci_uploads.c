@@ -40,6 +40,24 @@ static bool algorithm_known(const char *name)
 	return strcmp(name, "sha256") == 0 || strcmp(name, "sha512") == 0;
 }
 
+static int reply_session(struct cm_request *r, const char *session,
+			 struct cm_error *err)
+{
+	int status = cm_oci_session_headers(r, session, 0, err);
+
+	return status < 0 ? status : cm_reply_status(r, 202, err);
+}
+
+/* A plain session needs no worker, unless the store would have to wait. */
+static int begin_now(struct cm_request *r, struct cm_error *err)
+{
+	char session[CM_UPLOAD_ID_SIZE];
+	int status = cm_upload_begin_now(
+		cm_request_store(r), cm_request_param(r, "name"), session, err);
+
+	return status > 0 ? reply_session(r, session, err) : status;
+}
+
 /* Refuses early what finish would refuse, so that no body is sent in vain. */
 static int begin_start(struct cm_request *r, struct cm_error *err)
 {
@@ -61,7 +79,7 @@ static int begin_start(struct cm_request *r, struct cm_error *err)
 		return cm_oci_any_digest("mount", mount, &d, err);
 	if (digest)
 		return begin_single(r, digest, err);
-	return 0;
+	return cm_request_content_length(r) == 0 ? begin_now(r, err) : 0;
 }
 
 static int begin_session(struct cm_request *r, struct cm_error *err)
@@ -70,12 +88,7 @@ static int begin_session(struct cm_request *r, struct cm_error *err)
 	int status = cm_upload_begin(cm_request_store(r),
 				     cm_request_param(r, "name"), session, err);
 
-	if (status < 0)
-		return status;
-	status = cm_oci_session_headers(r, session, 0, err);
-	if (status < 0)
-		return status;
-	return cm_reply_status(r, 202, err);
+	return status < 0 ? status : reply_session(r, session, err);
 }
 
 static bool may_pull(void *arg, const char *repo)

@@ -135,6 +135,18 @@ static struct cm_cached *find(struct cm_cache *c,
 	return NULL;
 }
 
+bool cm_cache_has(struct cm_cache *c, const struct cm_digest *d)
+{
+	struct cm_cached *e;
+
+	pthread_mutex_lock(&c->lock);
+	e = c->buckets[bucket_of(d)];
+	while (e && !cm_digest_equal(&e->digest, d))
+		e = e->chain;
+	pthread_mutex_unlock(&c->lock);
+	return e != NULL;
+}
+
 struct cm_cached *cm_cache_get(struct cm_cache *c,
 			       const struct cm_cache_key *key, bool *ret_wanted)
 {

@@ -118,6 +118,9 @@ struct cm_cache_key {
 	size_t headers_len;
 };
 
+/* Is there any reply of this content? */
+bool cm_cache_has(struct cm_cache *c, const struct cm_digest *d);
+
 /*
  * Looks a reply up; NULL if it is not there. `*ret_wanted` then says whether
  * it has been asked for lately, so that it is worth cm_cache_put(). Caller

@@ -229,12 +229,18 @@ static struct cm_cached *share(struct cm_request *r, struct cm_blob *b,
 	return cm_cache_put(r->http->cache, key, response, (size_t)s->len);
 }
 
+/* While it drains, each reply says that the connection ends. */
+static bool may_share(const struct cm_request *r)
+{
+	return r->reply.status == 0 &&
+	       cm_health_phase(r->http->options.health) == CM_PHASE_UP;
+}
+
 static bool shareable(const struct cm_request *r, int status,
 		      const struct slice *s)
 {
 	return status == MHD_HTTP_OK && s->whole && !s->decode &&
-	       s->len <= CM_CACHED_BODY_MAX && r->reply.status == 0 &&
-	       cm_health_phase(r->http->options.health) == CM_PHASE_UP;
+	       s->len <= CM_CACHED_BODY_MAX && may_share(r);
 }
 
 /* Replies by a shared response, if there is one or should be. */
@@ -288,4 +294,30 @@ int cm_reply_blob(struct cm_request *r, int status, struct cm_blob *b,
 	if (rc < 0)
 		r->headers_len = 0;
 	return rc;
+}
+
+bool cm_reply_blob_kept(struct cm_request *r, const struct cm_digest *d)
+{
+	return may_share(r) && cm_cache_has(r->http->cache, d);
+}
+
+int cm_reply_blob_ready(struct cm_request *r, const struct cm_blob_info *info,
+			bool stored, struct cm_error *err)
+{
+	struct cm_cache_key key = {.digest = info->digest, .stored = stored};
+	struct cm_cached *cached;
+	bool wanted;
+	int rc = cm_reply_type(r, NULL, err);
+
+	if (rc < 0)
+		return rc;
+	key.headers = r->headers;
+	key.headers_len = r->headers_len;
+	cached = cm_cache_get(r->http->cache, &key, &wanted);
+	if (!cached) {
+		r->headers_len = 0;
+		return 0;
+	}
+	cm_reply_share(r, cached, stored ? info->stored_size : info->size);
+	return 1;
 }

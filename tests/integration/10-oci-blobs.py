@@ -212,6 +212,39 @@ def deletion():
           (a.status, a.error()))
 
 
+def kept():
+    """A reply that is kept ready, since it was asked for several times."""
+    for name, data in (("small", noise(300, b"kept small")),
+                       ("64 KiB", noise(65536, b"kept")),
+                       ("text", b"of few words " * 5000)):
+        digest = r.push_blob("blobs/kept", data)
+        path = f"/v2/blobs/kept/blobs/{digest}"
+        first = r.get(path)
+        for i in range(4):
+            a = r.get(path)
+            equal(f"kept {name}: as the first",
+                  (200, data, sorted(set(first.headers) - {"Date"}),
+                   first["ETag"]),
+                  (a.status, a.body, sorted(set(a.headers) - {"Date"}),
+                   a["ETag"]))
+        a = r.get(path, range="bytes=5-9")
+        equal(f"kept {name}: a range", (206, data[5:10]), (a.status, a.body))
+        a = r.get(path, if_none_match=f'"{digest}"')
+        equal(f"kept {name}: a condition", 304, a.status)
+        equal(f"kept {name}: another condition", 412,
+              r.get(path, if_match='"other"').status)
+        for i in range(3):
+            a = r.get(path, accept_encoding="zstd")
+            equal(f"kept {name}: for who takes zstd", data,
+                  unzstd(a.body) if a["Content-Encoding"] else a.body)
+        equal(f"kept {name}: not in another repository", 404,
+              r.get(f"/v2/blobs/one/blobs/{digest}").status)
+        equal(f"kept {name}: a HEAD", (200, str(len(data))),
+              (r.head(path).status, r.head(path)["Content-Length"]))
+        equal(f"kept {name}: deleted", 202, r.delete(path).status)
+        equal(f"kept {name}: is gone", 404, r.get(path).status)
+
+
 BLOB = noise(10000)
 DIGEST = r.push_blob("blobs/one", BLOB)
 base()
@@ -223,4 +256,5 @@ sizes()
 absent(DIGEST)
 targets()
 deletion()
+kept()
 done()

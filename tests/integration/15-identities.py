@@ -66,8 +66,13 @@ def permissions():
 def visibility():
     """Knowing a digest opens nothing."""
     digest = admin.push_blob("hidden/repo", b"hidden bytes")
+    for _ in range(4):  # until the reply is kept ready
+        equal("admin has it", b"hidden bytes",
+              admin.get(f"/v2/hidden/repo/blobs/{digest}").body)
     equal("not through another repository", 404,
           ci.get(f"/v2/main/app/blobs/{digest}").status)
+    equal("nor through its own", 403,
+          ci.get(f"/v2/hidden/repo/blobs/{digest}").status)
     a = ci.request("POST", "/v2/main/app/blobs/uploads/"
                    f"?mount={digest}&from=hidden/repo")
     equal("mount from what one may not pull", 202, a.status)

@@ -109,6 +109,33 @@ static void seek_and_read(struct store_fixture *f, const struct content *c,
 		assert_int_equal(cm_blob_read(b, buf, 1, &f->err), 0);
 }
 
+static void test_store_blobs__find(void **state)
+{
+	struct store_fixture *f = *state;
+	struct content c = content_noise(1, 30000);
+	struct cm_blob_info info;
+	char id[CM_UPLOAD_ID_SIZE];
+
+	assert_ok(store_push(f, "main/a", &c, NULL), &f->err);
+	assert_ok(cm_store_blob_find(f->store, "main/a", &c.digest, &info,
+				     &f->err),
+		  &f->err);
+	assert_int_equal(info.size, 30000);
+	assert_true(cm_digest_equal(&info.digest, &c.digest));
+	assert_fails(cm_store_blob_find(f->store, "main/b", &c.digest, &info,
+					&f->err),
+		     CM_ERR_NOT_FOUND, &f->err);
+	assert_ok(cm_store_blob_delete(f->store, "main/a", &c.digest, &f->err),
+		  &f->err);
+	assert_fails(cm_store_blob_find(f->store, "main/a", &c.digest, &info,
+					&f->err),
+		     CM_ERR_NOT_FOUND, &f->err);
+	assert_int_equal(cm_upload_begin_now(f->store, "main/a", id, &f->err),
+			 1);
+	assert_ok(cm_upload_cancel(f->store, "main/a", id, &f->err), &f->err);
+	content_free(&c);
+}
+
 static void test_store_blobs__seek(void **state)
 {
 	struct store_fixture *f = *state;
@@ -487,6 +514,7 @@ int main(void)
 		CASE(sizes_around_the_inline_limit),
 		CASE(text_is_compressed_at_rest),
 		CASE(compression_that_does_not_pay),
+		CASE(find),
 		CASE(seek),
 		CASE(memory_or_descriptor),
 		CASE(visible_only_where_it_is),
