@@ -4,7 +4,7 @@
 # tree of before or of after.
 #
 # Timeout: 300
-# Sanitize: address
+# Sanitize: (address)
 . "$(dirname "$0")/../lib.sh"
 
 need python3

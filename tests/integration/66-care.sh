@@ -7,7 +7,7 @@
 # a full disk, and does its work when it is run again.
 #
 # Timeout: 300
-# Sanitize: address
+# Sanitize: (address)
 . "$(dirname "$0")/../lib.sh"
 
 need python3
