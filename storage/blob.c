@@ -59,9 +59,9 @@ int cm_blob_find_leased(struct cm_store *s, struct cm_db *db, int64_t repo_id,
 	return r;
 }
 
-int cm_store_blob_stat(struct cm_store *s, const char *repo,
-		       const struct cm_digest *d, struct cm_blob_info *ret,
-		       struct cm_error *err)
+static int look_up(struct cm_store *s, const char *repo,
+		   const struct cm_digest *d, bool lease,
+		   struct cm_blob_info *ret, struct cm_error *err)
 {
 	cm_auto(reader) struct cm_db *db = NULL;
 	struct cm_blob_row row;
@@ -71,7 +71,8 @@ int cm_store_blob_stat(struct cm_store *s, const char *repo,
 	if (r == 0)
 		r = cm_repo_find(db, repo, &repo_id, err);
 	if (r == 0 && repo_id != 0)
-		r = cm_blob_find_leased(s, db, repo_id, d, &row, err);
+		r = lease ? cm_blob_find_leased(s, db, repo_id, d, &row, err)
+			  : cm_blob_find(db, repo_id, d, &row, err);
 	if (r == 0)
 		return no_blob(repo, d, err);
 	if (r < 0)
@@ -80,25 +81,18 @@ int cm_store_blob_stat(struct cm_store *s, const char *repo,
 	return 0;
 }
 
+int cm_store_blob_stat(struct cm_store *s, const char *repo,
+		       const struct cm_digest *d, struct cm_blob_info *ret,
+		       struct cm_error *err)
+{
+	return look_up(s, repo, d, true, ret, err);
+}
+
 int cm_store_blob_find(struct cm_store *s, const char *repo,
 		       const struct cm_digest *d, struct cm_blob_info *ret,
 		       struct cm_error *err)
 {
-	cm_auto(reader) struct cm_db *db = NULL;
-	struct cm_blob_row row;
-	int64_t repo_id = 0;
-	int r = cm_index_reader(s->index, &db, err);
-
-	if (r == 0)
-		r = cm_repo_find(db, repo, &repo_id, err);
-	if (r == 0 && repo_id != 0)
-		r = cm_blob_find(db, repo_id, d, &row, err);
-	if (r == 0)
-		return no_blob(repo, d, err);
-	if (r < 0)
-		return r;
-	*ret = row.info;
-	return 0;
+	return look_up(s, repo, d, false, ret, err);
 }
 
 int cm_store_blobs_missing(struct cm_store *s, const char *repo,
