@@ -3,7 +3,7 @@
 # not, with the exit status of its manual page; is never open by accident;
 # takes new tokens while it runs; logs what it should and no secret, and waits
 # for nobody who reads the log; drains on SIGTERM.
-# Sanitize: address thread
+# Sanitize: thread (address)
 . "$(dirname "$0")/../lib.sh"
 
 need python3 curl jq

@@ -4,7 +4,7 @@
 # and clients that send or read one byte a second.
 #
 # Timeout: 300
-# Sanitize: thread (address)
+# Sanitize: (address thread)
 . "$(dirname "$0")/../lib.sh"
 
 need python3

@@ -5,7 +5,7 @@
 # scope's quota is its own. With nothing left to evict, 507 says why.
 #
 # Timeout: 240
-# Sanitize: thread (address)
+# Sanitize: (address thread)
 . "$(dirname "$0")/../lib.sh"
 
 need python3
