@@ -24,7 +24,8 @@ crash()
 	python3 "$CM_TOP/tests/integration/torture/crash.py" --name "$name" \
 		--kills "$count" ${TORTURE_SEED:+--seed "$TORTURE_SEED"} \
 		--data "$WORK/$name" "$@" -- \
-		"$CACHEMOUNTD" --data '{data}' --listen '{listen}' ||
+		"$CACHEMOUNTD" --data '{data}' --listen '{listen}' \
+		--max-size none ||
 		_failures=$((_failures + 1))
 }
 
